@@ -1,0 +1,1 @@
+"""Samples, models, training and evaluation; knows no Dagster."""

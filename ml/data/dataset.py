@@ -1,0 +1,251 @@
+"""The dataset spec: one YAML file that describes a team's logs, checked before anything runs; it reads no log."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ml.data.fields import FieldSpec
+from ml.data.policy import AttributionSpec, GateSpec, TrainingDefaults, ValidationSpec, WindowPolicy
+from ml.data.source_spec import EventStreams, Source, Synthetic, WideLog
+
+__all__ = [
+    "AttributionSpec",
+    "DatasetInvalid",
+    "DatasetSpec",
+    "Days",
+    "EventStreams",
+    "FieldSpec",
+    "GateSpec",
+    "Synthetic",
+    "TrainingDefaults",
+    "ValidationSpec",
+    "WideLog",
+    "WindowPolicy",
+    "load_dataset",
+    "shipped_datasets",
+]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class DatasetInvalid(ValueError):
+    """A dataset spec that cannot be used: every fault with its YAML path, its value and what would be right."""
+
+
+class Days(BaseModel):
+    """The days a log covers; `last` is absent for a log that goes on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: date
+    last: date | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.last is not None and self.last < self.first:
+            raise ValueError(f"last day {self.last} lies before first day {self.first}")
+        return self
+
+    def contains(self, day: date) -> bool:
+        """Whether `day` lies in the log's range."""
+        return self.first <= day and (self.last is None or day <= self.last)
+
+
+class DatasetSpec(BaseModel):
+    """A team's log and the policies under which models are trained on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    description: str = ""
+    timezone: str = "UTC"
+    days: Days
+    source: Source
+    fields: tuple[FieldSpec, ...] = Field(min_length=2)
+    user_key: str = Field(description="name of the user field whose ids are the user graph's nodes")
+    item_key: str = Field(description="name of the item field whose ids are the item graph's nodes")
+    unit_key: str | None = Field(
+        default=None, description="raw column whose rows stand or fall together in the bootstrap; the user if absent"
+    )
+    attribution: AttributionSpec = AttributionSpec()
+    validation: ValidationSpec = ValidationSpec()
+    window: WindowPolicy = WindowPolicy()
+    training: TrainingDefaults = TrainingDefaults()
+    gate: GateSpec = GateSpec()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"unknown time zone {value!r}; use an IANA name such as Asia/Shanghai or UTC") from error
+        return value
+
+    @model_validator(mode="after")
+    def _consistent_fields(self) -> Self:
+        names = [field.name for field in self.fields]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"fields named twice: {', '.join(repeated)}")
+        for side, key in (("user", self.user_key), ("item", self.item_key)):
+            field = self.field(key) if key in names else None
+            if field is None or field.entity != side or field.kind not in ("id", "category"):
+                raise ValueError(f"{side}_key {key!r} must name a field of entity {side} and kind id or category")
+        for field in self.fields:
+            if field.of is not None and (field.of not in names or self.field(field.of).kind == "sequence"):
+                raise ValueError(
+                    f"sequence {field.name!r} is of {field.of!r}, which is no field that holds single values"
+                )
+        if isinstance(self.source, WideLog) and self.attribution.conversion_window_days:
+            raise ValueError(
+                f"conversion_window_days is {self.attribution.conversion_window_days}, but a wide log's labels are "
+                "complete as published; set attribution.conversion_window_days to 0"
+            )
+        return self
+
+    def field(self, name: str) -> FieldSpec:
+        """The field called `name`; KeyError names the fields there are."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(f"no field {name!r}; there are {', '.join(field.name for field in self.fields)}")
+
+    @property
+    def labels_complete(self) -> bool:
+        """Whether the log arrives with final labels, so that no later day can change them."""
+        return isinstance(self.source, WideLog)
+
+    @property
+    def clicks_implied(self) -> bool:
+        """Whether the log starts at the click, so that every impression is its own click."""
+        return isinstance(self.source, EventStreams) and self.source.clicks == "implied"
+
+    @property
+    def click_days(self) -> int:
+        """Days after an impression's own in which its click may still arrive (0 where clicks are in the same row)."""
+        if self.labels_complete or self.clicks_implied:
+            return 0
+        return self._days_of(self.attribution.click_window_seconds)
+
+    @property
+    def label_days(self) -> int:
+        """Days after an impression's own until its labels are mature."""
+        if self.labels_complete:
+            return 0
+        click_window = 0 if self.clicks_implied else self.attribution.click_window_seconds
+        return self._days_of(click_window + self.attribution.conversion_window_seconds)
+
+    def _days_of(self, seconds: int) -> int:
+        """Calendar days that surely hold `seconds`: where clocks are put forward, a day is shorter than 24 hours."""
+        return -(-(seconds + self._longest_clock_change()) // 86400) if seconds else 0
+
+    def _longest_clock_change(self) -> int:
+        """Seconds between summer and standard time in the years of the log; 0 in a zone that knows one time."""
+        first = datetime(self.days.first.year, 1, 1, tzinfo=ZoneInfo(self.timezone))
+        weeks = 53 * ((self.days.last or self.days.first).year - self.days.first.year + 2)
+        offsets = {(first + timedelta(weeks=week)).utcoffset() or timedelta() for week in range(weeks)}
+        return int((max(offsets) - min(offsets)).total_seconds())
+
+    def last_mature_day(self, last_observed: date) -> date:
+        """The newest day whose labels are final once `last_observed` has been landed."""
+        return last_observed - timedelta(days=self.label_days)
+
+
+def shipped_datasets() -> tuple[str, ...]:
+    """Names of the dataset specs that ship with Postclick."""
+    folder = resources.files("ml.data") / "specs"
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def load_dataset(name_or_path: str, *, environment: Mapping[str, str]) -> DatasetSpec:
+    """Read and check a dataset spec, named by its path or, if it ships, by its name.
+
+    `${VARIABLE}` in any text is replaced from `environment`. Raises DatasetInvalid for a spec that is missing,
+    unreadable or wrong, with each fault's YAML path, value and what would be right.
+    """
+    if name_or_path in shipped_datasets():
+        text = (resources.files("ml.data") / "specs" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise DatasetInvalid(
+                f"dataset {name_or_path!r} is neither a file nor one of the shipped specs "
+                f"({', '.join(shipped_datasets())}); give the path of a YAML file or one of these names"
+            )
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetInvalid(f"dataset {name_or_path}: not readable as UTF-8 text: {error}") from error
+    return parse_dataset(text, origin=name_or_path, environment=environment)
+
+
+def parse_dataset(text: str, *, origin: str, environment: Mapping[str, str]) -> DatasetSpec:
+    """Check the YAML `text` of a dataset spec; `origin` names it in errors. Raises DatasetInvalid."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DatasetInvalid(f"dataset {origin}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise DatasetInvalid(f"dataset {origin}: expected a mapping with name, days, source and fields")
+    expanded = _expand(content, path="", origin=origin, environment=environment)
+    try:
+        return DatasetSpec.model_validate(expanded)
+    except ValidationError as error:
+        raise DatasetInvalid(
+            f"dataset {origin} is wrong in {error.error_count()} place(s):\n" + _explain(error, expanded)
+        ) from None
+
+
+def _expand(node: Any, *, path: str, origin: str, environment: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _expand(value, path=f"{path}.{key}" if path else str(key), origin=origin, environment=environment)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [
+            _expand(value, path=f"{path}[{index}]", origin=origin, environment=environment)
+            for index, value in enumerate(node)
+        ]
+    if not isinstance(node, str):
+        return node
+
+    def substitute(match: re.Match[str]) -> str:
+        if match.group(1) not in environment:
+            raise DatasetInvalid(
+                f"dataset {origin}: {path}: {node!r} uses the variable {match.group(1)}, which is not set; set it in "
+                "the environment or in .env"
+            )
+        return environment[match.group(1)]
+
+    return _VARIABLE.sub(substitute, node)
+
+
+def _explain(error: ValidationError, content: Any) -> str:
+    lines = []
+    for fault in error.errors(include_url=False):
+        path = _yaml_path(fault["loc"], content, missing=fault["type"] == "missing")
+        shown = repr(fault["input"])
+        shown = shown if len(shown) <= 120 else shown[:117] + "..."
+        lines.append(f"  {path or '(the whole file)'}: {fault['msg']}; found {shown}")
+    return "\n".join(lines)
+
+
+def _yaml_path(location: tuple[int | str, ...], content: Any, *, missing: bool) -> str:
+    """`location` as it reads in the file: pydantic also names the union members it tried, which no file holds."""
+    path = ""
+    for place, part in enumerate(location):
+        present = part in content if isinstance(content, dict) else isinstance(content, list) and isinstance(part, int)
+        if not present and not (missing and place == len(location) - 1):
+            continue
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+        content = cast(Any, content)[part] if present else None
+    return path.lstrip(".")

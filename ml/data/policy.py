@@ -1,0 +1,96 @@
+"""The thresholds a team sets in its dataset spec, from attribution to the gate; no code that applies them."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class AttributionSpec(BaseModel):
+    """Which clicks belong to an impression and which conversions to a click. Windows are half-open: [0, W)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    click_window_seconds: int = Field(default=3600, ge=0, le=7 * 86400, description="from impression to click")
+    conversion_window_days: int = Field(default=3, ge=0, le=90, description="W, in days from click to conversion")
+
+    @property
+    def conversion_window_seconds(self) -> int:
+        """W in seconds."""
+        return self.conversion_window_days * 86400
+
+
+class ValidationSpec(BaseModel):
+    """When a day of samples is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: 5 %: a broken join or a client release with a wrong clock touches far more; late stragglers far less.
+    max_bad_share: float = Field(default=0.05, ge=0, le=1, description="largest share of quarantined rows")
+    #: Half of the usual volume is a missing hour block or a lost region, not a quiet Sunday.
+    volume_low_ratio: float = Field(default=0.5, ge=0, lt=1, description="least rows / trailing median")
+    #: Three times the usual volume is a replayed feed more often than a success.
+    volume_high_ratio: float = Field(default=3.0, gt=1, description="most rows / trailing median")
+    #: Two weeks hold two of every weekday.
+    volume_history_days: int = Field(default=14, ge=1, le=90)
+    #: A median of fewer days is one of them.
+    volume_min_history: int = Field(default=3, ge=1, le=90)
+    #: Below this, plain chance moves a day's volume by tens of percent.
+    volume_min_median_rows: int = Field(default=1000, ge=0)
+    allow_empty_days: bool = Field(default=False, description="a day without rows is no fault (sparse public logs)")
+    clock_skew_seconds: int = Field(default=0, ge=0, le=3600, description="tolerated between event servers' clocks")
+
+
+class WindowPolicy(BaseModel):
+    """Which days a model as of D is trained on: D − window_days .. D − 1, never D itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_days: int = Field(default=14, ge=1, le=400)
+    min_days: int = Field(default=7, ge=1, le=400, description="least admitted days in the window")
+    max_missing_days: int = Field(default=2, ge=0, le=400, description="most days of the window that are not admitted")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.min_days > self.window_days:
+            raise ValueError(f"min_days {self.min_days} is above window_days {self.window_days}; no window can pass")
+        return self
+
+
+class TrainingDefaults(BaseModel):
+    """What a model is trained with unless the run's form says otherwise (the papers' preset where they agree)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: dict[str, Any] = Field(default={"name": "cstwa"}, description="`name` and the model's hyper-parameters")
+    epochs: int = Field(default=10, ge=1, le=1000)
+    pretraining_epochs: int = Field(default=2, ge=1, le=1000)
+    batch_size: int = Field(default=2000, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    l2: float = Field(default=1e-6, ge=0, le=1)
+    patience: int = Field(default=1, ge=0, description="epochs without a gain on the validation rows before stopping")
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    min_count: int = Field(default=10, ge=1, description="ids seen fewer times are out-of-vocabulary")
+    embedding_dim: int = Field(default=5, ge=1, le=512)
+    graph_neighbours: int = Field(default=8, ge=1, le=256, description="K, the neighbours kept per graph node")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+class GateSpec(BaseModel):
+    """What a model must show on the judged day before it becomes champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    primary_metric: Literal["ctcvr_auc"] = "ctcvr_auc"
+    #: Below about a hundred positives an AUC's standard error exceeds .03: no honest difference shows.
+    min_conversions: int = Field(default=100, ge=1)
+    min_clicks: int = Field(default=200, ge=1)
+    margin: float = Field(default=0.0, ge=0, lt=0.5, description="the difference's lower bound must exceed this")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    replicates: int = Field(default=1000, ge=200, le=100_000)
+    #: Largest tolerated rise of the CTCVR log loss, as a share of the champion's.
+    tolerance: float = Field(default=0.01, ge=0, le=1)
+    #: Bids scale with predicted over observed: a quarter off is money lost at once.
+    pcoc_low: float = Field(default=0.8, gt=0, le=1)
+    pcoc_high: float = Field(default=1.25, ge=1)
+    #: Above this a label has leaked; no conversion model is that good.
+    max_auc: float = Field(default=0.98, gt=0.5, le=1)

@@ -1,0 +1,141 @@
+"""Where a team's raw logs lie and how their columns are named; reading them belongs to `ml.data.sources`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ml.data.synthetic.config import SyntheticConfig
+
+TimeFormat = Literal["iso", "epoch_seconds", "epoch_milliseconds"]
+FileFormat = Literal["parquet", "csv", "jsonlines"]
+#: One raw column, or several joined by ':' where no single column identifies the row.
+Columns = str | tuple[str, ...]
+
+
+class TableSpec(BaseModel):
+    """A table of the raw log: its files, their format and which of their rows belong to it.
+
+    A path with `{day}` names the files of one day (a glob may stand beside it); without it, one table holds every
+    day and is split by its time column in the dataset's time zone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    format: FileFormat
+    header: bool = Field(default=True, description="csv: the first line names the columns")
+    names: tuple[str, ...] | None = Field(default=None, description="csv without a header: the columns in order")
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    null_values: tuple[str, ...] = Field(default=("", "NULL", "NaN", "nan"), description="texts that mean absent")
+    where: dict[str, tuple[str, ...]] = Field(default={}, description="keep rows whose column is one of the values")
+    time: Columns = Field(description="column of the event's time")
+    time_format: TimeFormat = "iso"
+
+    @property
+    def daily(self) -> bool:
+        """Whether each day has files of its own."""
+        return "{day}" in self.path
+
+    @model_validator(mode="after")
+    def _named_columns(self) -> Self:
+        if self.format == "csv" and not self.header and not self.names:
+            raise ValueError(f"csv file {self.path!r} has header: false; list its columns under `names`")
+        if self.names and len(set(self.names)) < len(self.names):
+            repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ValueError(f"`names` lists columns twice: {', '.join(repeated)}; give each column a name of its own")
+        return self
+
+
+class ImpressionTable(TableSpec):
+    """Impressions: one row each, holding every field's column."""
+
+    impression_id: Columns
+
+
+class ClickTable(TableSpec):
+    """Clicks, each referring to an impression by id, or by user + item + time (the latest impression before)."""
+
+    refers_to: Literal["impression_id", "user_item_time"] = "impression_id"
+    impression_id: Columns | None = None
+    click_id: Columns | None = None
+    user: Columns | None = None
+    item: Columns | None = None
+
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        _require(self, self.refers_to, {"impression_id": ("impression_id",), "user_item_time": ("user", "item")})
+        return self
+
+
+class ConversionTable(TableSpec):
+    """Conversions, each referring to a click, an impression, or user + item + time (the latest click before)."""
+
+    refers_to: Literal["click_id", "impression_id", "user_item_time"]
+    click_id: Columns | None = None
+    impression_id: Columns | None = None
+    user: Columns | None = None
+    item: Columns | None = None
+    value: str | None = None
+    order_id: Columns | None = None
+
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        required = {
+            "click_id": ("click_id",),
+            "impression_id": ("impression_id",),
+            "user_item_time": ("user", "item"),
+        }
+        _require(self, self.refers_to, required)
+        return self
+
+
+class EventStreams(BaseModel):
+    """Separate streams of impressions, clicks and conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["event_streams"]
+    impressions: ImpressionTable
+    clicks: ClickTable | Literal["implied"] = Field(
+        description="a click stream, or `implied` where the log starts at the click (every impression is clicked)"
+    )
+    conversions: ConversionTable
+
+
+class WideTable(TableSpec):
+    """One table with a row per impression and its labels as columns."""
+
+    impression_id: Columns
+    click: str
+    conversion: str
+    value: str | None = None
+    click_time: str | None = None
+    conversion_time: str | None = None
+    order_id: Columns | None = None
+
+
+class WideLog(BaseModel):
+    """A finished log, labels joined by its publisher: its labels are complete and mature."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["wide_log"]
+    table: WideTable
+
+
+class Synthetic(BaseModel):
+    """Event streams generated from a seed, with the true probabilities kept beside the data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["synthetic"]
+    config: SyntheticConfig = SyntheticConfig()
+
+
+Source = Annotated[EventStreams | WideLog | Synthetic, Field(discriminator="kind")]
+
+
+def _require(table: TableSpec, refers_to: str, required: dict[str, tuple[str, ...]]) -> None:
+    missing = [name for name in required[refers_to] if getattr(table, name) is None]
+    if missing:
+        raise ValueError(f"refers_to is {refers_to!r}, which needs a column for {', '.join(missing)}")

@@ -1,0 +1,163 @@
+"""Lands the events and the conversions of a day, whatever kind of log the dataset spec describes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ml.data.dataset import DatasetSpec, EventStreams, Synthetic, WideLog
+from ml.data.source_spec import ClickTable, ConversionTable, ImpressionTable, WideTable
+from ml.data.sources.columns import RawColumns, TypedColumn, absent
+from ml.data.sources.landing import LandedTable, TableLanding, joined_key, land_table
+from ml.data.sources.tables import LandingRefused
+
+
+@dataclass(frozen=True)
+class LandedDay:
+    """The landed tables of one day by name, or why the day was refused."""
+
+    day: date
+    tables: dict[str, LandedTable]
+    refused: LandingRefused | None = None
+
+
+class LogSource:
+    """Reads one dataset's raw log.
+
+    `feed_root` is the folder that a synthetic log is generated into; other kinds do not use it.
+    """
+
+    def __init__(self, *, spec: DatasetSpec, feed_root: Path) -> None:
+        self._spec = spec
+        self._feed_root = feed_root
+
+    def land_events(self, *, days: Sequence[date], root: Path) -> list[LandedDay]:
+        """Land impressions and, where the log has a click stream, clicks: `root/<day>/{impressions,clicks}.parquet`."""
+        source = self._spec.source
+        if isinstance(source, WideLog):
+            return self._land([_wide(self._spec, source.table)], days=days, root=root)
+        streams = self._streams(days)
+        landings = [_impressions(self._spec, streams.impressions)]
+        if isinstance(streams.clicks, ClickTable):
+            landings.append(_clicks(self._spec, streams.clicks))
+        return self._land(landings, days=days, root=root)
+
+    def land_conversions(self, *, days: Sequence[date], root: Path) -> list[LandedDay]:
+        """Land conversions: `root/<day>/conversions.parquet`; a wide log has none of its own and lands no table."""
+        if isinstance(self._spec.source, WideLog):
+            return [LandedDay(day=day, tables={}) for day in days]
+        return self._land([_conversions(self._spec, self._streams(days).conversions)], days=days, root=root)
+
+    def _streams(self, days: Sequence[date]) -> EventStreams:
+        source = self._spec.source
+        if isinstance(source, EventStreams):
+            return source
+        assert isinstance(source, Synthetic)
+        # numpy is loaded only where a log is generated.
+        from ml.data.sources.generated import generate_streams
+
+        return generate_streams(config=source.config, days=days, first=self._spec.days.first, root=self._feed_root)
+
+    def _land(self, landings: list[TableLanding], *, days: Sequence[date], root: Path) -> list[LandedDay]:
+        by_table = {
+            landing.name: land_table(
+                landing,
+                days=days,
+                first=self._spec.days.first,
+                last=self._spec.days.last,
+                timezone=self._spec.timezone,
+                root=root,
+            )
+            for landing in landings
+        }
+        return [_gather(day, {name: landed[day] for name, landed in by_table.items()}) for day in days]
+
+
+def _gather(day: date, tables: dict[str, LandedTable | LandingRefused]) -> LandedDay:
+    for outcome in tables.values():
+        if isinstance(outcome, LandingRefused):
+            return LandedDay(day=day, tables={}, refused=outcome)
+    return LandedDay(day=day, tables={name: table for name, table in tables.items() if isinstance(table, LandedTable)})
+
+
+def _sample_columns(spec: DatasetSpec, raw: RawColumns) -> list[TypedColumn]:
+    user, item = spec.field(spec.user_key), spec.field(spec.item_key)
+    return [
+        joined_key(raw, "user_key", user.source_column),
+        joined_key(raw, "item_key", item.source_column),
+        joined_key(raw, "unit_key", spec.unit_key or user.source_column),
+        *(raw.field(field) for field in spec.fields),
+    ]
+
+
+def _impressions(spec: DatasetSpec, table: ImpressionTable) -> TableLanding:
+    def columns(raw: RawColumns) -> list[TypedColumn]:
+        time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
+        return [
+            joined_key(raw, "impression_id", table.impression_id),
+            raw.typed("impression_time", table.time, time),
+            *_sample_columns(spec, raw),
+        ]
+
+    return TableLanding(name="impressions", table=table, columns=columns, time_column="impression_time")
+
+
+def _clicks(spec: DatasetSpec, table: ClickTable) -> TableLanding:
+    def columns(raw: RawColumns) -> list[TypedColumn]:
+        time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
+        return [
+            _optional_key(raw, "click_id", table.click_id),
+            _optional_key(raw, "impression_id", table.impression_id),
+            _optional_key(raw, "user_key", table.user),
+            _optional_key(raw, "item_key", table.item),
+            raw.typed("click_time", table.time, time),
+        ]
+
+    return TableLanding(name="clicks", table=table, columns=columns, time_column="click_time")
+
+
+def _conversions(spec: DatasetSpec, table: ConversionTable) -> TableLanding:
+    def columns(raw: RawColumns) -> list[TypedColumn]:
+        time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
+        return [
+            _optional_key(raw, "click_id", table.click_id),
+            _optional_key(raw, "impression_id", table.impression_id),
+            _optional_key(raw, "user_key", table.user),
+            _optional_key(raw, "item_key", table.item),
+            raw.typed("conversion_time", table.time, time),
+            _optional_number(raw, "value", table.value),
+            _optional_key(raw, "order_id", table.order_id),
+        ]
+
+    return TableLanding(name="conversions", table=table, columns=columns, time_column="conversion_time")
+
+
+def _wide(spec: DatasetSpec, table: WideTable) -> TableLanding:
+    def optional_time(raw: RawColumns, name: str, column: str | None) -> TypedColumn:
+        if column is None:
+            return absent(name, "TIMESTAMP")
+        return raw.typed(name, column, raw.time(column, format=table.time_format, timezone=spec.timezone))
+
+    def columns(raw: RawColumns) -> list[TypedColumn]:
+        time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
+        return [
+            joined_key(raw, "impression_id", table.impression_id),
+            raw.typed("impression_time", table.time, time),
+            raw.typed("click", table.click, raw.whole_number(table.click)),
+            raw.typed("conversion", table.conversion, raw.whole_number(table.conversion)),
+            optional_time(raw, "click_time", table.click_time),
+            optional_time(raw, "conversion_time", table.conversion_time),
+            _optional_number(raw, "value", table.value),
+            _optional_key(raw, "order_id", table.order_id),
+            *_sample_columns(spec, raw),
+        ]
+
+    return TableLanding(name="impressions", table=table, columns=columns, time_column="impression_time")
+
+
+def _optional_key(raw: RawColumns, name: str, columns: str | tuple[str, ...] | None) -> TypedColumn:
+    return absent(name, "VARCHAR") if columns is None else joined_key(raw, name, columns)
+
+
+def _optional_number(raw: RawColumns, name: str, column: str | None) -> TypedColumn:
+    return absent(name, "DOUBLE") if column is None else raw.typed(name, column, raw.number(column))

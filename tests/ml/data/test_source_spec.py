@@ -1,0 +1,82 @@
+"""Descriptions of raw tables: what a reference needs, and which descriptions contradict themselves."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from ml.data.source_spec import ClickTable, ConversionTable, EventStreams, Source, Synthetic, TableSpec, WideLog
+
+TABLE: dict[str, Any] = {"path": "x/{day}.csv", "format": "csv", "time": "t"}
+
+
+def test_a_table_is_daily_where_its_path_names_the_day() -> None:
+    assert TableSpec(**TABLE).daily
+    assert not TableSpec(**TABLE | {"path": "x/all.csv"}).daily
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"header": False}, "list its columns under `names`"),
+        ({"names": ["a", "b", "a"]}, "lists columns twice: a"),
+        ({"delimiter": ";;"}, "delimiter"),
+        ({"path": ""}, "path"),
+        ({"format": "xlsx"}, "'parquet', 'csv' or 'jsonlines'"),
+        ({"time_format": "epoch"}, "'iso', 'epoch_seconds' or 'epoch_milliseconds'"),
+        ({"where": {"kind": [1]}}, "valid string"),
+        ({"colums": "a"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_what_would_be_right(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        TableSpec.model_validate(TABLE | wrong)
+
+
+def test_names_are_needed_only_by_csv_without_header() -> None:
+    assert TableSpec(**TABLE, header=False, names=("a", "t")).names == ("a", "t")
+    assert TableSpec(**TABLE | {"format": "jsonlines"}, header=False).names is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "refers_to", "columns", "missing"),
+    [
+        (ClickTable, "impression_id", {}, "impression_id"),
+        (ClickTable, "user_item_time", {"user": "u"}, "item"),
+        (ClickTable, "user_item_time", {"impression_id": "i"}, "user, item"),
+        (ConversionTable, "click_id", {"impression_id": "i"}, "click_id"),
+        (ConversionTable, "impression_id", {"click_id": "c"}, "impression_id"),
+        (ConversionTable, "user_item_time", {"item": "i"}, "user"),
+    ],
+)
+def test_a_reference_needs_its_columns(
+    kind: type[TableSpec], refers_to: str, columns: dict[str, str], missing: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"refers_to is '{refers_to}', which needs a column for {missing}"):
+        kind.model_validate(TABLE | {"refers_to": refers_to} | columns)
+    complete = {"impression_id": "i", "user": "u", "item": ["a", "b"]} | (
+        {"click_id": "c"} if kind is ConversionTable else {}
+    )
+    assert kind.model_validate(TABLE | {"refers_to": refers_to} | complete).path == TABLE["path"]
+
+
+def test_clicks_are_a_stream_or_implied() -> None:
+    content = {
+        "kind": "event_streams",
+        "impressions": TABLE | {"impression_id": "i"},
+        "conversions": TABLE | {"refers_to": "click_id", "click_id": "c"},
+    }
+    assert EventStreams.model_validate(content | {"clicks": "implied"}).clicks == "implied"
+    streams = EventStreams.model_validate(content | {"clicks": TABLE | {"impression_id": "i"}})
+    assert isinstance(streams.clicks, ClickTable)
+    with pytest.raises(ValidationError, match="clicks"):
+        EventStreams.model_validate(content)
+
+
+def test_the_kind_tells_which_source_it_is() -> None:
+    source: TypeAdapter[Any] = TypeAdapter(Source)
+    table = TABLE | {"impression_id": "i", "click": "c", "conversion": "b"}
+    assert isinstance(source.validate_python({"kind": "wide_log", "table": table}), WideLog)
+    assert isinstance(source.validate_python({"kind": "synthetic"}), Synthetic)
+    with pytest.raises(ValidationError, match="'event_streams', 'wide_log', 'synthetic'"):
+        source.validate_python({"kind": "kafka"})
