@@ -1,0 +1,1 @@
+"""Rules over joined samples, the verdict on each day, and the receipts that trainers obey; no rows are made here."""

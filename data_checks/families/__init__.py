@@ -1,0 +1,1 @@
+"""The rules, one file a family; how they are run belongs to the package above."""

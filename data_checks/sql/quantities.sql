@@ -1,0 +1,4 @@
+-- What the expectations judge: one number a row and rule, NULL where there is nothing to judge.
+SELECT
+    {quantities}
+FROM {source}
