@@ -1,0 +1,209 @@
+"""The model bundle: a directory from which a fresh process scores as the trainer did; nothing in it is executable."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file
+
+from ml.data.batches import Batch
+from ml.data.layout import FeatureLayout
+from ml.data.vocabulary import Vocabulary
+from ml.models.contract import ConversionModel
+from ml.models.factory import build_model
+from ml.training.files import atomic_directory, sha256_file, write_json
+from ml.training.spec import ParsedModelConfig, TrainSpec
+from ml.training.tensor_files import write_tensors
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+WEIGHTS = "weights.safetensors"
+FROZEN_BATCH = "frozen_batch.safetensors"
+VOCABULARY = "vocabulary"
+FROZEN_ROWS = 256
+TOLERANCE = 1e-6
+"""Largest difference of a probability between the trainer's process and a fresh one."""
+
+_SEQUENCE = "sequence."
+_PROBABILITIES = ("p_ctr", "p_cvr", "p_ctcvr")
+
+Floats = npt.NDArray[np.float64]
+
+
+class BundleMismatch(ValueError):
+    """A bundle's files are not what its manifest says, or cannot be read."""
+
+
+class SmokeTestFailed(RuntimeError):
+    """The loaded model scores the frozen batch otherwise than the trainer did."""
+
+
+class BundleManifest(BaseModel):
+    """What the bundle holds: written last, so a directory without it is no bundle. No timestamps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    model_id: str
+    model: ParsedModelConfig
+    layout: FeatureLayout
+    as_of: date
+    days: tuple[date, ...]
+    receipt_ids: tuple[str, ...]
+    best_epoch: int
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """p_ctr, p_cvr and p_ctcvr of B samples, float64 [B] each."""
+
+    p_ctr: Floats
+    p_cvr: Floats
+    p_ctcvr: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A loaded bundle; the model is in evaluation mode."""
+
+    directory: Path
+    manifest: BundleManifest
+    model: ConversionModel
+
+    def predict(self, batch: Batch) -> Probabilities:
+        """Probabilities of the batch's samples."""
+        return predict(self.model, batch)
+
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the model's row ids come from."""
+        return Vocabulary.load(self.directory / VOCABULARY)
+
+
+def predict(model: ConversionModel, batch: Batch) -> Probabilities:
+    """Probabilities of a model that is in evaluation mode; from log space in float64, so that tiny ones survive."""
+    with torch.inference_mode():
+        predictions = model(batch)
+        p_ctr = torch.sigmoid(predictions.ctr_logit.double())
+        p_cvr, p_ctcvr = predictions.log_cvr.double().exp(), predictions.log_ctcvr.double().exp()
+        return Probabilities(*(values.cpu().numpy() for values in (p_ctr, p_cvr, p_ctcvr)))
+
+
+def save_bundle(
+    out: Path,
+    *,
+    model: ConversionModel,
+    spec: TrainSpec,
+    vocabulary_dir: Path,
+    metrics_lines: str,
+    frozen: Batch,
+    best_epoch: int,
+) -> BundleManifest:
+    """Writes the bundle directory ``out``, whole or not at all; same inputs, same bytes.
+
+    ``frozen`` (at most 256 rows are kept) is scored here, on the CPU, for the smoke test. Moves the model to the CPU
+    and into evaluation mode. Raises ``FileExistsError`` if ``out`` exists.
+    """
+    model.cpu().eval()
+    with atomic_directory(out) as draft:
+        write_tensors(draft / WEIGHTS, model.state_dict())
+        write_tensors(draft / FROZEN_BATCH, _frozen_tensors(model, frozen))
+        shutil.copytree(vocabulary_dir, draft / VOCABULARY)
+        (draft / "metrics.jsonl").write_text(metrics_lines, encoding="utf-8")
+        files = {path.relative_to(draft).as_posix(): sha256_file(path) for path in _files(draft)}
+        manifest = BundleManifest(
+            model_id=spec.identity(),
+            model=model.config,
+            layout=model.layout,
+            as_of=spec.as_of,
+            days=tuple(day.day for day in spec.days),
+            receipt_ids=tuple(day.receipt_id for day in spec.days),
+            best_epoch=best_epoch,
+            files=files,
+        )
+        write_json(draft / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
+
+
+def load_bundle(directory: Path, *, device: str = "cpu") -> Bundle:
+    """Loads and verifies a bundle: every file's sha256, no file missing and none too many.
+
+    Raises ``BundleMismatch`` naming file and hashes when the directory is not what its manifest says.
+    """
+    manifest = _read_manifest(directory)
+    found = {path.relative_to(directory).as_posix() for path in _files(directory)} - {MANIFEST}
+    if found != set(manifest.files):
+        raise BundleMismatch(
+            f"{directory} holds {sorted(found)}, its manifest lists {sorted(manifest.files)}: copy the bundle again"
+        )
+    for name, expected in sorted(manifest.files.items()):
+        actual = sha256_file(directory / name)
+        if actual != expected:
+            raise BundleMismatch(
+                f"{directory / name} has sha256 {actual}, the manifest says {expected}: copy the bundle again"
+            )
+    state = load_file(str(directory / WEIGHTS))
+    model = build_model(manifest.model, manifest.layout)
+    model.prepare_for_state(state)
+    model.load_state_dict(state)
+    return Bundle(directory=directory, manifest=manifest, model=model.to(device).eval())
+
+
+def smoke_test(bundle: Bundle) -> float:
+    """Scores the frozen batch and returns the largest absolute difference of a probability to the trainer's.
+
+    Raises ``SmokeTestFailed`` if it is above 1e-6 or not a number.
+    """
+    stored = load_file(str(bundle.directory / FROZEN_BATCH))
+    device = next(bundle.model.parameters()).device
+    answer = bundle.predict(_frozen_batch(stored).to(device))
+    difference = max(
+        float(np.abs(getattr(answer, name) - stored[name].numpy()).max(initial=0.0)) for name in _PROBABILITIES
+    )
+    if not difference <= TOLERANCE:
+        raise SmokeTestFailed(
+            f"{bundle.directory} scores its frozen batch with a difference of {difference:g}, allowed is "
+            f"{TOLERANCE:g}: the code has changed since training, train the model again"
+        )
+    return difference
+
+
+def _read_manifest(directory: Path) -> BundleManifest:
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise BundleMismatch(f"{path} is missing: {directory} is no bundle, or an unfinished one")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("format") != FORMAT:
+            raise BundleMismatch(f"{path} has format {content.get('format')!r}, this code reads {FORMAT}")
+        return BundleManifest.model_validate(content)
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise BundleMismatch(f"{path} is not a bundle manifest: {error}") from error
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def _frozen_tensors(model: ConversionModel, frozen: Batch) -> dict[str, torch.Tensor]:
+    features = frozen.features[:FROZEN_ROWS]
+    tensors = {"features": features}
+    tensors |= {_SEQUENCE + name: ids[:FROZEN_ROWS] for name, ids in frozen.sequences.items()}
+    answer = predict(model, _frozen_batch(tensors))
+    return tensors | {name: torch.from_numpy(getattr(answer, name)) for name in _PROBABILITIES}
+
+
+def _frozen_batch(tensors: dict[str, torch.Tensor]) -> Batch:
+    """The frozen features as a batch; no label is needed to score it."""
+    features = tensors["features"]
+    sequences = {name.removeprefix(_SEQUENCE): ids for name, ids in tensors.items() if name.startswith(_SEQUENCE)}
+    blank = torch.zeros(len(features))
+    return Batch(features=features, sequences=sequences, click=blank, conversion=blank, value=blank)

@@ -1,0 +1,1 @@
+"""The verbs of ``python -m ml``, one file each."""

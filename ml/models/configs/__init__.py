@@ -1,0 +1,1 @@
+"""Torch-free settings of the models."""

@@ -1,0 +1,56 @@
+"""Losses in log space that stay finite for logits of ±100; knows no model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+_LARGEST_LOG = -torch.finfo(torch.float32).tiny
+"""Closest to 0 that a log-probability may come before log(1 − p): nearer, float32 has no normal number for it."""
+
+
+def log1mexp(log_probability: torch.Tensor) -> torch.Tensor:
+    """log(1 − exp(x)) for x ≤ 0, any shape and float dtype: log(1 − p) from log p.
+
+    Two branches at −ln 2 (Mächler 2012, "Accurately computing log(1 − exp(−|a|))"). x above −1.2e-38 is taken as
+    that, so that the answer (at least −87.4) and its gradient stay finite.
+    """
+    x = log_probability.clamp(max=_LARGEST_LOG)
+    near_zero = x > -math.log(2)
+    # Each branch sees only arguments that it can take: the gradient of the branch not chosen must not be 0 · inf.
+    close = torch.log(-torch.expm1(torch.where(near_zero, x, -1.0)))
+    far = torch.log1p(-torch.exp(torch.where(near_zero, -1.0, x)))
+    return torch.where(near_zero, close, far)
+
+
+def click_loss(ctr_logit: torch.Tensor, click: torch.Tensor) -> torch.Tensor:
+    """Mean BCE(y, p_ctr) over all impressions: scalar, from logits [B] and 0/1 labels [B]."""
+    return functional.binary_cross_entropy_with_logits(ctr_logit, click)
+
+
+def log_probability_losses(log_probability: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """BCE of each sample, [B], from log p [B] and 0/1 labels [B]."""
+    return -torch.where(label > 0, log_probability, log1mexp(log_probability))
+
+
+def clicked_mean(losses: torch.Tensor, click: torch.Tensor) -> torch.Tensor:
+    """Mean of ``losses`` [B] over the clicked samples; 0 (with gradient 0) if there are none."""
+    return (losses * click).sum() / click.sum().clamp(min=1.0)
+
+
+def clicked_conversion_loss(cvr_logit: torch.Tensor, click: torch.Tensor, conversion: torch.Tensor) -> torch.Tensor:
+    """Mean BCE(z, p_cvr) over clicked samples only: the loss of the click-space models."""
+    losses = functional.binary_cross_entropy_with_logits(cvr_logit, conversion, reduction="none")
+    return clicked_mean(losses, click)
+
+
+def product_conversion_loss(log_ctcvr: torch.Tensor, conversion: torch.Tensor) -> torch.Tensor:
+    """Mean BCE(z, p_ctcvr) over all impressions from log p_ctcvr [B]: the loss of the product models."""
+    return log_probability_losses(log_ctcvr, conversion).mean()
+
+
+def expectation_constraint(log_ctcvr: torch.Tensor, ctr_logit: torch.Tensor) -> torch.Tensor:
+    """mean(max(p_ctcvr − p_ctr, 0)) over the batch (AITM; CSTWA eq. 19; mean, as in AITM's official code)."""
+    return functional.relu(log_ctcvr.exp() - torch.sigmoid(ctr_logit)).mean()

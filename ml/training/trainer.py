@@ -1,0 +1,135 @@
+"""A training run from spec to files: CTR pre-training or a model bundle; the steps are loop.py's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ml.bundle import save_bundle
+from ml.data.batches import Batch, WindowBatches
+from ml.data.vocabulary import Vocabulary, build_vocabulary
+from ml.models import ctr
+from ml.models.contract import ConversionModel
+from ml.models.factory import build_model
+from ml.training.files import sha256_file, write_json
+from ml.training.inputs import TABLE, TABLE_FILE, read_graphs, read_pretrained_table, window_batches
+from ml.training.loop import TrainingOutcome, run_epochs
+from ml.training.optimizers import Optimizers
+from ml.training.progress import MetricsLog, Progress
+from ml.training.spec import TrainSpec
+from ml.training.tensor_files import write_tensors
+from ml.training.termination import Termination
+
+METRICS = "metrics.jsonl"
+BUNDLE = "bundle"
+VOCABULARY = "vocabulary"
+PRETRAINING = "pretraining.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """What a finished loop hands on."""
+
+    model: ConversionModel
+    batches: WindowBatches
+    metrics: MetricsLog
+    outcome: TrainingOutcome
+
+
+def run(spec: TrainSpec, out: Path, termination: Termination) -> None:
+    """Trains as ``spec`` says and writes into the existing directory ``out``.
+
+    Task ctr_pretraining: vocabulary/, table.safetensors (tensor ``table`` float32 [total_rows, d]),
+    pretraining.json. Task cvr: bundle/. Both: metrics.jsonl. Raises what the loop and the readers of inputs raise.
+    """
+    torch.set_num_threads(spec.runtime.threads)
+    torch.manual_seed(spec.seed)
+    if spec.runtime.device == "cpu":
+        torch.use_deterministic_algorithms(True)
+        # Every tensor is written before it is read; filling it beforehand only costs time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    if spec.task == "ctr_pretraining":
+        _pretrain(spec, out, termination)
+    else:
+        _train_conversion_model(spec, out, termination)
+
+
+def _pretrain(spec: TrainSpec, out: Path, termination: Termination) -> None:
+    vocabulary = build_vocabulary(
+        samples=[day.samples for day in spec.days],
+        fields=spec.fields,
+        user_key=spec.user_key,
+        item_key=spec.item_key,
+        min_count=spec.min_count,
+        threads=spec.runtime.threads,
+    )
+    vocabulary.save(out / VOCABULARY)
+    trained = _train(spec, vocabulary, out, termination)
+    assert isinstance(trained.model, ctr.Model)
+    write_tensors(out / TABLE_FILE, {TABLE: trained.model.embedding.table.weight})
+    write_json(
+        out / PRETRAINING,
+        {
+            "identity": spec.identity(),
+            "as_of": spec.as_of.isoformat(),
+            "best_epoch": trained.outcome.best_epoch,
+            "epochs_run": trained.outcome.epochs_run,
+            "training_rows": trained.batches.training_rows,
+            "validation": trained.outcome.validation.record(),
+            "vocabulary_digest": vocabulary.digest,
+            "total_rows": vocabulary.layout.total_rows,
+            "embedding_size": spec.model.embedding_size,
+            "table_sha256": sha256_file(out / TABLE_FILE),
+        },
+    )
+
+
+def _train_conversion_model(spec: TrainSpec, out: Path, termination: Termination) -> None:
+    assert spec.inputs.vocabulary_dir is not None
+    vocabulary = Vocabulary.load(spec.inputs.vocabulary_dir)
+    trained = _train(spec, vocabulary, out, termination)
+    save_bundle(
+        out / BUNDLE,
+        model=trained.model,
+        spec=spec,
+        vocabulary_dir=spec.inputs.vocabulary_dir,
+        metrics_lines=trained.metrics.deterministic_lines(),
+        frozen=_first_batch(trained.batches),
+        best_epoch=trained.outcome.best_epoch,
+    )
+
+
+def _train(spec: TrainSpec, vocabulary: Vocabulary, out: Path, termination: Termination) -> TrainedModel:
+    batches = window_batches(spec, vocabulary)
+    print(
+        f"{spec.model.name}: {len(spec.days)} days, {batches.training_rows:,} training and "
+        f"{batches.validation_rows:,} validation rows, {vocabulary.layout.total_rows:,} embedding rows",
+        flush=True,
+    )
+    model = build_model(spec.model, vocabulary.layout, graphs=read_graphs(spec, vocabulary))
+    table = read_pretrained_table(spec)
+    if table is not None:
+        model.warm_start(table)
+    model.to(spec.runtime.device)
+    metrics = MetricsLog(out / METRICS)
+    outcome = run_epochs(
+        model=model,
+        optimizers=Optimizers(model, learning_rate=spec.learning_rate, l2=spec.l2),
+        batches=batches,
+        spec=spec,
+        metrics=metrics,
+        progress=Progress(
+            epochs=spec.epochs, rows_per_epoch=batches.training_rows, every_seconds=spec.runtime.progress_seconds
+        ),
+        termination=termination,
+    )
+    print(f"{spec.model.name}: {outcome.epochs_run} epochs run, the best is {outcome.best_epoch}", flush=True)
+    return TrainedModel(model=model, batches=batches, metrics=metrics, outcome=outcome)
+
+
+def _first_batch(batches: WindowBatches) -> Batch:
+    """The first validation rows, or training rows where none are held out."""
+    source = batches.validation() if batches.validation_rows else batches.training(1)
+    return next(source)

@@ -1,0 +1,165 @@
+"""Bundles: whole or not at all, every change refused, scores as the trainer's for every model and refresh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ml.bundle import Bundle, BundleMismatch, SmokeTestFailed, load_bundle, predict, save_bundle, smoke_test
+from ml.data.batches import Batch
+from ml.data.layout import FeatureLayout
+from ml.models.configs.catalog import parse_model_config
+from ml.models.factory import build_model
+from ml.models.layers.node_graph import Graphs
+from ml.training.files import sha256_file
+from ml.training.spec import TrainSpec
+
+MODELS = [
+    {"name": "mlp"},
+    {"name": "esmm"},
+    {"name": "cstwa"},
+    {"name": "cstwa", "refresh": "batch"},
+    {"name": "cstwa", "structure_migrator": False, "click_perceptron": False, "curse_escaper": False},
+]
+
+
+@pytest.fixture
+def save(
+    tmp_path: Path, layout: FeatureLayout, graphs: Graphs, make_batch: Callable[..., Batch]
+) -> Callable[..., Path]:
+    """save(config, name="bundle") → a bundle of an untrained but migrating model, seed 0."""
+    vocabulary = tmp_path / "vocabulary"
+    vocabulary.mkdir()
+    (vocabulary / "layout.json").write_text(layout.model_dump_json())
+
+    def make(config: dict, name: str = "bundle") -> Path:
+        spec = TrainSpec.model_validate(
+            {
+                "task": "cvr",
+                "fields": [{"name": "user", "entity": "user", "kind": "id"}],
+                "user_key": "user",
+                "item_key": "item",
+                "model": config,
+                "as_of": date(2026, 11, 2),
+                "days": [{"day": "2026-11-01", "samples": "/x", "receipt_id": "r", "content_sha256": "c"}],
+                "inputs": {
+                    **{f"{what}_dir": "/x" for what in ("vocabulary", "user_graph", "item_graph")},
+                    **{f"{what}_version": "1" for what in ("vocabulary", "user_graph", "item_graph")},
+                },
+                "runtime": {"encoded_cache": "/x"},
+            }
+        )
+        torch.manual_seed(0)
+        model = build_model(parse_model_config(config), layout, graphs=graphs)
+        model.start_epoch(2)
+        save_bundle(
+            tmp_path / name,
+            model=model,
+            spec=spec,
+            vocabulary_dir=vocabulary,
+            metrics_lines='{"kind": "epoch"}\n',
+            frozen=make_batch(300, seed=1),
+            best_epoch=1,
+        )
+        return tmp_path / name
+
+    return make
+
+
+@pytest.mark.parametrize("config", MODELS, ids=str)
+def test_a_loaded_bundle_scores_as_the_trained_model(
+    save: Callable[..., Path],
+    layout: FeatureLayout,
+    graphs: Graphs,
+    make_batch: Callable[..., Batch],
+    config: dict,
+) -> None:
+    bundle = load_bundle(save(config))
+    assert smoke_test(bundle) <= 1e-6
+    torch.manual_seed(0)
+    trained = build_model(parse_model_config(config), layout, graphs=graphs)
+    trained.start_epoch(2)
+    batch = make_batch(100, seed=5)
+    expected, answer = predict(trained.eval(), batch), bundle.predict(batch)
+    for name in ("p_ctr", "p_cvr", "p_ctcvr"):
+        values = getattr(answer, name)
+        assert values.dtype == np.float64
+        np.testing.assert_array_equal(values, getattr(expected, name))
+        assert ((values >= 0) & (values <= 1)).all()
+    assert len(load_file(bundle.directory / "frozen_batch.safetensors")["features"]) == 256
+
+
+def test_the_same_model_gives_the_same_bytes(save: Callable[..., Path]) -> None:
+    one, two = save({"name": "cstwa"}, "one"), save({"name": "cstwa"}, "two")
+    names = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.is_file())
+    assert "bundle.json" in names
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "vocabulary/layout.json", "metrics.jsonl"])
+def test_a_changed_missing_or_added_file_is_refused(save: Callable[..., Path], name: str) -> None:
+    path = save({"name": "esmm"})
+    content = (path / name).read_bytes()
+    (path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BundleMismatch, match="has sha256"):
+        load_bundle(path)
+    (path / name).unlink()
+    with pytest.raises(BundleMismatch, match="its manifest lists"):
+        load_bundle(path)
+    (path / name).write_bytes(content)
+    (path / "extra").touch()
+    with pytest.raises(BundleMismatch, match="extra"):
+        load_bundle(path)
+    (path / "extra").unlink()
+    assert isinstance(load_bundle(path), Bundle)
+
+
+def test_a_directory_without_manifest_or_with_a_later_format_is_refused(
+    save: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(BundleMismatch, match="no bundle"):
+        load_bundle(tmp_path / "nowhere")
+    path = save({"name": "esmm"})
+    manifest = json.loads((path / "bundle.json").read_text())
+    (path / "bundle.json").write_text(json.dumps({**manifest, "format": 2}))
+    with pytest.raises(BundleMismatch, match="format 2"):
+        load_bundle(path)
+    (path / "bundle.json").write_text("{")
+    with pytest.raises(BundleMismatch, match="is not a bundle manifest"):
+        load_bundle(path)
+
+
+def test_an_existing_bundle_is_never_overwritten(save: Callable[..., Path]) -> None:
+    path = save({"name": "esmm"})
+    before = (path / "bundle.json").read_bytes()
+    with pytest.raises(FileExistsError):
+        save({"name": "esmm"})
+    assert (path / "bundle.json").read_bytes() == before
+
+
+def test_a_model_that_scores_otherwise_fails_the_smoke_test(save: Callable[..., Path]) -> None:
+    path = save({"name": "esmm"})
+    stored = load_file(path / "frozen_batch.safetensors")
+    stored["p_cvr"][3] += 1e-4
+    save_file(stored, path / "frozen_batch.safetensors")
+    manifest = json.loads((path / "bundle.json").read_text())
+    manifest["files"]["frozen_batch.safetensors"] = sha256_file(path / "frozen_batch.safetensors")
+    (path / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(SmokeTestFailed, match=r"difference of 0\.0001"):
+        smoke_test(load_bundle(path))
+
+
+def test_tiny_probabilities_survive(layout: FeatureLayout, make_batch: Callable[..., Batch]) -> None:
+    model = build_model(parse_model_config({"name": "esmm"}), layout).eval()
+    for head in ("ctr_head", "cvr_head"):
+        torch.nn.init.constant_(model.get_parameter(f"{head}.unit.bias"), -100.0)
+    p = predict(model, make_batch(4)).p_ctcvr
+    assert ((p > 1e-90) & (p < 1e-80)).all()

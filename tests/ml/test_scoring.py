@@ -1,0 +1,99 @@
+"""Scoring in this process: predictions are the bundle's own, row by row, and a changed bundle is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ml.bundle import BundleMismatch, load_bundle
+from ml.data.batches import sequential_batches
+from ml.data.encoding import encode_day
+from ml.data.fields import FieldSpec
+from ml.scoring import score
+from ml.scoring_spec import ScoreSpec
+from ml.training import trainer
+from ml.training.spec import TrainSpec
+from ml.training.termination import Termination
+
+FIRST_DAY = date(2026, 11, 1)
+
+
+@pytest.fixture
+def score_spec(
+    tmp_path: Path, sample_fields: tuple[FieldSpec, ...], write_samples: Callable[..., tuple[Path, str]]
+) -> ScoreSpec:
+    """An ESMM bundle trained on one day, and the next day to score."""
+    samples, sha256 = write_samples(FIRST_DAY, 200)
+    common = {
+        "fields": sample_fields,
+        "user_key": "user",
+        "item_key": "item",
+        "epochs": 1,
+        "min_count": 2,
+        "as_of": FIRST_DAY + timedelta(days=1),
+        "days": [{"day": FIRST_DAY, "samples": samples, "receipt_id": "r", "content_sha256": sha256}],
+        "runtime": {"encoded_cache": tmp_path / "encoded"},
+    }
+    for out, values in (
+        (tmp_path / "p", {"task": "ctr_pretraining", "model": {"name": "ctr"}}),
+        (
+            tmp_path / "m",
+            {
+                "task": "cvr",
+                "model": {"name": "esmm"},
+                "inputs": {"vocabulary_dir": tmp_path / "p" / "vocabulary", "vocabulary_version": "v"},
+            },
+        ),
+    ):
+        out.mkdir()
+        trainer.run(TrainSpec.model_validate({**common, **values}), out, Termination())
+    judged, judged_sha256 = write_samples(FIRST_DAY + timedelta(days=1), 333)
+    return ScoreSpec(
+        bundle_dir=tmp_path / "m" / "bundle",
+        samples=judged,
+        content_sha256=judged_sha256,
+        batch_size=50,
+        encoded_cache=tmp_path / "encoded",
+    )
+
+
+def test_predictions_are_the_bundles_in_the_samples_order(score_spec: ScoreSpec, tmp_path: Path) -> None:
+    score(score_spec, tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "predictions.parquet")
+    bundle = load_bundle(score_spec.bundle_dir)
+    day = encode_day(samples=score_spec.samples, vocabulary=bundle.vocabulary(), out=tmp_path / "encoded_again")
+    (batch,) = sequential_batches(day, 1000)
+    expected = bundle.predict(batch)
+    for name in ("p_ctr", "p_cvr", "p_ctcvr"):
+        np.testing.assert_allclose(table.column(name).to_numpy(), getattr(expected, name), rtol=1e-5)
+    np.testing.assert_allclose(expected.p_ctcvr, expected.p_ctr * expected.p_cvr, rtol=1e-5)
+    assert table.column("impression_id").to_pylist()[:2] == ["2026-11-02-0", "2026-11-02-1"]
+
+
+def test_the_same_day_gives_the_same_bytes(score_spec: ScoreSpec, tmp_path: Path) -> None:
+    score(score_spec, tmp_path / "one")
+    score(score_spec, tmp_path / "two")
+    for name in ("predictions.parquet", "score.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_changed_bundle_is_refused(score_spec: ScoreSpec, tmp_path: Path) -> None:
+    path = score_spec.bundle_dir / "metrics.jsonl"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(BundleMismatch):
+        score(score_spec, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_day_without_rows_is_scored_to_none(
+    score_spec: ScoreSpec, tmp_path: Path, write_samples: Callable[..., tuple[Path, str]]
+) -> None:
+    samples, sha256 = write_samples(FIRST_DAY + timedelta(days=2), 0)
+    empty = score_spec.model_copy(update={"samples": samples, "content_sha256": sha256})
+    score(empty, tmp_path / "out")
+    assert pq.read_table(tmp_path / "out" / "predictions.parquet").num_rows == 0
