@@ -1,0 +1,142 @@
+"""Renders one evaluation as a stand-alone HTML page; its numbers are the evaluation's, none is computed here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ml.evaluation.evaluate import Evaluation
+from ml.evaluation.evaluated_day import TASKS
+from ml.evaluation.intervals import Difference, Interval
+from ml.evaluation.judged_rows import read_predictions
+from ml.evaluation.metrics import Measured, NotMeasurable
+from ml.evaluation.pictures import draw_pictures
+from ml.evaluation.training_curve import read_training_curve
+
+LARGEST_BYTES = 3_000_000
+
+_DECISIONS = {
+    "promoted": "Promoted",
+    "rejected": "Rejected",
+    "insufficient_evidence": "Not enough evidence",
+}
+
+
+class ReportTooLarge(RuntimeError):
+    """A page that mail programs and Dagster would refuse to show."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the page is, and its pictures as PNG by name, for Dagster's metadata."""
+
+    path: Path
+    pictures: Mapping[str, bytes]
+
+
+def render(
+    *,
+    evaluation: Evaluation,
+    predictions: Path,
+    champion_predictions: Path | None = None,
+    training_metrics: Path | None,
+    data_used: Sequence[Mapping[str, Any]],
+    out: Path,
+) -> Report:
+    """Write the page to `out`, atomically; the same inputs give the same bytes.
+
+    data_used: one mapping a day of the training window: day, receipt_id, verdict ("admitted": trained on), rows, why.
+    champion_predictions, of the same rows, are drawn beside the challenger's. Everything on the page is inline and
+    escaped; it asks the network for nothing. Raises ReportTooLarge above 3 MB.
+    """
+    rows = read_predictions(predictions)
+    champion = read_predictions(champion_predictions) if champion_predictions else None
+    curve = read_training_curve(training_metrics)
+    pictures = draw_pictures(rows=rows, champion=champion, curve=curve)
+    days = sorted((dict(day) for day in data_used), key=lambda day: str(day.get("day", "")))
+    page = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            evaluation=evaluation,
+            decision=_DECISIONS[evaluation.decision.decision],
+            tasks=TASKS,
+            pictures=[(picture, Markup(picture.svg)) for picture in pictures],
+            curve=curve,
+            used=[day for day in days if day.get("verdict") == "admitted"],
+            refused=[day for day in days if day.get("verdict") != "admitted"],
+        )
+    )
+    encoded = page.encode("utf-8")
+    if len(encoded) > LARGEST_BYTES:
+        raise ReportTooLarge(
+            f"the report has {len(encoded):,} bytes, {LARGEST_BYTES:,} are allowed; list fewer days in data_used"
+        )
+    _write_atomically(out, encoded)
+    return Report(path=out, pictures={picture.name: picture.png for picture in pictures})
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("ml.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, value=_value, interval=_interval, signed=_signed, words=_words)
+    return environment
+
+
+def _number(answer: Measured | NotMeasurable, digits: int = 4) -> str:
+    if isinstance(answer, NotMeasurable):
+        return f"not measurable: {answer.reason}"
+    return f"{answer.value:.{digits}f}"
+
+
+def _interval(answer: Interval | Difference | NotMeasurable, digits: int = 4) -> str:
+    if isinstance(answer, NotMeasurable):
+        return f"not measurable: {answer.reason}"
+    sign = "+" if isinstance(answer, Difference) else ""
+    return f"{answer.lower:{sign}.{digits}f} to {answer.upper:{sign}.{digits}f}"
+
+
+def _signed(answer: Difference | NotMeasurable, digits: int = 4) -> str:
+    return "not measurable" if isinstance(answer, NotMeasurable) else f"{answer.estimate:+.{digits}f}"
+
+
+def _value(value: bool | int | float | str | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _words(identifier: str) -> str:
+    words = identifier.replace("_", " ")
+    for name in ("ctcvr", "ctr", "cvr", "auc", "pcoc"):
+        words = words.replace(name, name.upper())
+    return words[:1].upper() + words[1:]
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
