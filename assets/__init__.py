@@ -1,0 +1,1 @@
+"""The assets of the chain, thin: they fetch, call, store and report."""

@@ -1,0 +1,80 @@
+"""The asset `ctr_embeddings`: the window's vocabulary and a CTR model's embedding table; graphs are built elsewhere."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from assets.forms import PretrainingForm
+from assets.partitions import GPU_POOL, MODEL_GROUP, daily_partitions, window_before
+from assets.raw_logs import OWNERS
+from assets.resources import Platform
+from assets.training_runs import (
+    INFRASTRUCTURE_RETRY,
+    base_train_spec,
+    final_refusals,
+    read_json,
+    run_child,
+    training_days,
+    training_window,
+    window_metadata,
+)
+from ml.code_version import code_version
+from ml.data.dataset import DatasetSpec
+
+NAME = "ctr_embeddings"
+TABLE_FILE = "table.safetensors"
+
+
+def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+    """The asset `ctr_embeddings` of a dataset."""
+
+    @dg.asset(
+        name=NAME,
+        deps=[dg.AssetDep("validated_samples", partition_mapping=window_before(spec))],
+        partitions_def=daily_partitions(spec),
+        group_name=MODEL_GROUP,
+        kinds={"pytorch"},
+        owners=OWNERS,
+        pool=GPU_POOL,
+        retry_policy=INFRASTRUCTURE_RETRY,
+        description="Vocabulary of the training window (rare ids are out-of-vocabulary) and the embedding table of a "
+        "CTR model pre-trained on all its impressions. The as-of day itself is never read.",
+        code_version=code_version()[:12],
+    )
+    def ctr_embeddings(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: PretrainingForm
+    ) -> dg.MaterializeResult[Any]:
+        as_of = date.fromisoformat(context.partition_key)
+        with final_refusals(), platform.scratch(NAME) as folder:
+            window = training_window(platform, as_of=as_of, policy=config.policy(spec))
+            changes = {
+                "task": "ctr_pretraining",
+                "model": {"name": "ctr", "embedding_size": spec.training.embedding_dim},
+                "epochs": config.epochs or spec.training.pretraining_epochs,
+                "seed": config.seed,
+            }
+            days = training_days(platform, window)
+            train = base_train_spec(platform, spec, as_of=as_of, days=days, changes=changes)
+            identity, key = train.identity(), f"{NAME}/{as_of.isoformat()}"
+            known = platform.artifacts.find(key)
+            trained = known is None or known.metadata.get("identity") != identity
+            if trained:
+                out = run_child(platform, "train", train, folder=folder, log=context.log.info)
+                facts = {
+                    "identity": identity,
+                    "receipts": {day.day.isoformat(): day.receipt_id for day in days},
+                    "pretraining": read_json(out / "pretraining.json"),
+                }
+                known = platform.artifacts.publish_directory(key, out, metadata=facts)
+        assert known is not None
+        return dg.MaterializeResult(
+            metadata={
+                "trained": trained,
+                "embedding_id": identity,
+                **window_metadata(window),
+                "pretraining": known.metadata["pretraining"],
+            }
+        )
+
+    return [ctr_embeddings]

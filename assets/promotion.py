@@ -1,0 +1,97 @@
+"""The asset `promoted_model`: carries out the gate's decision on the champion pointer; it decides nothing itself."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from assets.evaluation import EVALUATION_FILE
+from assets.evaluation import NAME as EVALUATION
+from assets.partitions import MODEL_GROUP, daily_partitions
+from assets.raw_logs import OWNERS
+from assets.resources import Platform
+from assets.training_runs import final_refusals
+from infra.registry import BackwardPromotion, Champion, StaleComparison
+from ml.code_version import code_version
+from ml.data.dataset import DatasetSpec
+
+NAME = "promoted_model"
+
+
+def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+    """The asset `promoted_model` of a dataset."""
+
+    @dg.asset(
+        name=NAME,
+        deps=[EVALUATION],
+        partitions_def=daily_partitions(spec),
+        group_name=MODEL_GROUP,
+        kinds={"registry"},
+        owners=OWNERS,
+        description="The champion after the day's decision: moved to the new model only on evidence, by "
+        "compare-and-swap, never back to an older as-of day. Every decision is kept with who, when, why and numbers.",
+        code_version=code_version()[:12],
+    )
+    def promoted_model(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult[Any]:
+        as_of = date.fromisoformat(context.partition_key)
+        with final_refusals():
+            champion, decision = _carry_out(platform, as_of, who=f"dagster run {context.run.run_id}")
+        return dg.MaterializeResult(
+            metadata={
+                "decision": decision,
+                "champion": champion.model_id if champion else "none yet",
+                "champion_as_of": champion.as_of.isoformat() if champion else "none yet",
+                "history": _history(platform),
+            }
+        )
+
+    return [promoted_model]
+
+
+def _carry_out(platform: Platform, as_of: date, *, who: str) -> tuple[Champion | None, str]:
+    from ml.evaluation.evaluate import Evaluation
+
+    artifact = platform.artifacts.open(f"{EVALUATION}/{as_of}", remedy=f"materialize {EVALUATION} of {as_of}")
+    evaluation = Evaluation.from_json(artifact.path(EVALUATION_FILE).read_text(encoding="utf-8"))
+    model_id = evaluation.challenger.model.model_id
+    rival = evaluation.champion.model.model_id if evaluation.champion else None
+    evidence = {
+        "evaluation": artifact.manifest.version,
+        "rules": [rule.model_dump(mode="json") for rule in evaluation.decision.rules],
+    }
+    reason = " ".join(evaluation.decision.reasons)
+    decision = evaluation.decision.decision
+    if decision != "promoted":
+        platform.registry.record_decision(
+            kind=decision,
+            model_id=model_id,
+            as_of=as_of,
+            champion_id=rival,
+            who=who,
+            reason=reason,
+            evidence=evidence,
+        )
+        return platform.registry.champion(), decision
+    try:
+        promoted = platform.registry.promote(
+            model_id=model_id, as_of=as_of, expected_model_id=rival, who=who, reason=reason, evidence=evidence
+        )
+    except (StaleComparison, BackwardPromotion) as refusal:
+        raise dg.Failure(
+            description=f"{refusal}; materialize {EVALUATION} of {as_of} again to compare with the present champion",
+            allow_retries=False,
+        ) from refusal
+    return promoted, decision
+
+
+def _history(platform: Platform) -> dg.TableMetadataValue:
+    columns = ("at", "kind", "model_id", "as_of", "who", "reason")
+    records = [
+        dg.TableRecord({name: str(getattr(entry, name)) for name in columns})
+        for entry in reversed(platform.registry.history()[-50:])
+    ]
+    return dg.TableMetadataValue(
+        records=records, schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in columns])
+    )

@@ -1,0 +1,115 @@
+"""The assets `raw_events` and `raw_conversions`: what arrived on a day, landed as it is; labels belong to `samples`."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from assets.day_reports import CheckOutcome, DayOutcome, check_specs, report_days
+from assets.label_events import REFUSAL_FILE
+from assets.partitions import DATA_GROUP, daily_partitions
+from assets.resources import Platform
+from ml.code_version import code_version
+from ml.data.dataset import DatasetSpec
+from ml.data.sources.source import LogSource
+
+OWNERS = ["team:ranking"]
+
+
+def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+    """The two raw assets of a dataset."""
+    return [
+        _raw_asset(
+            spec,
+            name="raw_events",
+            description="Impressions and clicks of the day as they arrived: typed, named, not yet judged. A value that "
+            "cannot be read is kept as text beside its row.",
+        ),
+        _raw_asset(
+            spec,
+            name="raw_conversions",
+            description="Conversions that happened on the day, whichever day they will be credited to. A log with "
+            "label columns has none of its own.",
+        ),
+    ]
+
+
+def _raw_asset(spec: DatasetSpec, *, name: str, description: str) -> dg.AssetsDefinition:
+    partitions = daily_partitions(spec)
+    checks = check_specs(name, {"feed_arrived": "The day's files are there and can be read."}, partitions)
+
+    @dg.asset(
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=DATA_GROUP,
+        kinds={"duckdb", "parquet"},
+        owners=OWNERS,
+        description=description,
+        code_version=code_version()[:12],
+        check_specs=checks,
+        output_required=False,
+    )
+    def raw(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        yield from report_days(context, assets=[name], checks=checks, outcomes=_land(platform, spec, name, days))
+
+    return raw
+
+
+def _land(platform: Platform, spec: DatasetSpec, name: str, days: list[date]) -> list[DayOutcome]:
+    source = LogSource(spec=spec, feed_root=platform.feed_root)
+    outcomes = []
+    with platform.scratch(name) as folder:
+        landed_days = (source.land_events if name == "raw_events" else source.land_conversions)(days=days, root=folder)
+        for landed in landed_days:
+            key = f"{name}/{landed.day.isoformat()}"
+            files = {f"{table_name}.parquet": table.path for table_name, table in landed.tables.items()}
+            if landed.refused is not None:
+                refusal = folder / landed.day.isoformat() / REFUSAL_FILE
+                refusal.parent.mkdir(parents=True, exist_ok=True)
+                refusal.write_text(str(landed.refused), encoding="utf-8")
+                files = {REFUSAL_FILE: refusal}
+            if not files:
+                files = {"labels_are_columns.txt": _note(folder)}
+            arrived: Any = {
+                table_name: {
+                    "rows": table.rows,
+                    "rows_outside_the_log": table.rows_outside,
+                    "files": [file.model_dump() for file in table.files],
+                }
+                for table_name, table in landed.tables.items()
+            }
+            platform.artifacts.publish(key, files, metadata={"arrived": arrived})
+            outcomes.append(_outcome(landed.day, name, arrived, landed.refused))
+    return outcomes
+
+
+def _note(folder: Any) -> Any:
+    path = folder / "labels_are_columns.txt"
+    path.write_text("This log carries its conversions as label columns of raw_events.\n", encoding="utf-8")
+    return path
+
+
+def _outcome(day: date, name: str, arrived: Mapping[str, Mapping[str, Any]], refused: Exception | None) -> DayOutcome:
+    metadata: dict[str, Any] = {"refused": str(refused)} if refused else {}
+    for table, facts in arrived.items():
+        metadata[f"{table}_rows"] = facts["rows"]
+        metadata[f"{table}_bytes"] = sum(file["bytes"] for file in facts["files"])
+        metadata[f"{table}_files"] = dg.TableMetadataValue(
+            records=[dg.TableRecord(dict(file)) for file in facts["files"][:50]],
+            schema=dg.TableSchema(
+                columns=[dg.TableColumn("path"), dg.TableColumn("bytes", "int"), dg.TableColumn("sha256")]
+            ),
+        )
+        if facts["rows_outside_the_log"]:
+            metadata[f"{table}_rows_outside_the_log"] = facts["rows_outside_the_log"]
+    metadata["dagster/row_count"] = sum(facts["rows"] for facts in arrived.values())
+    check = CheckOutcome(passed=refused is None, metadata=metadata, description=str(refused) if refused else None)
+    return DayOutcome(
+        day=day.isoformat(),
+        metadata={name: metadata},
+        checks={"feed_arrived": check},
+        refused=str(refused) if refused else None,
+    )

@@ -1,0 +1,180 @@
+"""The assets `validated_samples` and `quarantined_samples` with the day's receipt; the rules are `data_checks`'."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.day_reports import DayOutcome, check_specs, report_days
+from assets.joined import NAME as JOINED
+from assets.label_events import REFUSAL_FILE
+from assets.partitions import DATA_GROUP, VERDICT_ASSET, daily_partitions
+from assets.raw_logs import OWNERS
+from assets.receipt_metadata import family_checks, receipt_metadata
+from assets.receipts import RECEIPT_FILE, SAMPLES_FILE, day_standing, read_decisions, read_receipts, validated_key
+from assets.resources import Platform
+from assets.schemas import column_schema
+from data_checks.receipts import FAMILIES, EventCounts, Receipt
+from infra.artifacts import Artifact
+from ml.code_version import code_version
+from ml.data.dataset import DatasetSpec
+
+VALIDATED, QUARANTINED = VERDICT_ASSET, "quarantined_samples"
+ROWS_FILE = "rows.parquet"
+
+_CHECKS = {
+    "schema": "Ids and times are there, and every value can be read as its type.",
+    "label_consistency": "Labels are 0 or 1, a conversion implies a click, a value comes only with a conversion.",
+    "click_before_conversion": "Impression, click and conversion are in order, inside their windows, none is orphaned.",
+    "duplicates": "No impression arrived twice.",
+    "volume": "The day has about as many rows as the days before it.",
+}
+_TABLES = {VALIDATED: SAMPLES_FILE, QUARANTINED: ROWS_FILE}
+_SKIPPED_DAY = hashlib.sha256(b"").hexdigest()
+
+
+def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+    """The validated and quarantined samples of a dataset, made together: every row goes to one of them."""
+    partitions = daily_partitions(spec)
+    checks = check_specs(VALIDATED, {family: _CHECKS[family] for family in FAMILIES}, partitions)
+    descriptions = {
+        VALIDATED: "The day's rows that break no rule, and its receipt: rows in, admitted, quarantined by rule, "
+        "content hash and verdict. Trainers read a day only if its receipt, or a reviewer, admits it.",
+        QUARANTINED: "The day's rows that break a rule, whole, with the ids of all rules they break. Nothing is "
+        "dropped: rows in = admitted + quarantined.",
+    }
+
+    @dg.multi_asset(
+        name="validation",
+        specs=[
+            dg.AssetSpec(
+                name,
+                deps=[JOINED],
+                description=description,
+                group_name=DATA_GROUP,
+                kinds={"greatexpectations", "duckdb"},
+                owners=OWNERS,
+                code_version=code_version()[:12],
+            )
+            for name, description in descriptions.items()
+        ],
+        check_specs=checks,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=False,
+    )
+    def validation(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
+        outcomes = []
+        with platform.scratch(VALIDATED) as scratch:
+            for key in context.partition_keys:
+                receipt = _validate(platform, spec, date.fromisoformat(key), scratch=scratch / key)
+                context.log.info(
+                    f"validated {key}: {receipt.rows_in} rows in, {receipt.admitted} admitted, {receipt.quarantined} "
+                    f"quarantined, {receipt.verdict}"
+                )
+                outcomes.append(_outcome(platform, receipt))
+        yield from report_days(context, assets=[VALIDATED, QUARANTINED], checks=checks, outcomes=outcomes)
+
+    return [validation]
+
+
+def _validate(platform: Platform, spec: DatasetSpec, day: date, *, scratch: Path) -> Receipt:
+    # Great Expectations takes seconds to load: the run loads it, the code location never does.
+    from data_checks.validation import validate_day
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    joined = platform.artifacts.open(f"{JOINED}/{day.isoformat()}", remedy=f"materialize {JOINED} of {day}")
+    facts: Any = joined.manifest.metadata
+    admitted, quarantined = scratch / SAMPLES_FILE, scratch / ROWS_FILE
+    files = {RECEIPT_FILE: scratch / RECEIPT_FILE}
+    if "refused" in facts:
+        receipt = _unjudged(spec, day, why=str(facts["refused"]), joined=joined)
+        # Rows quarantined by an earlier run do not belong to this receipt.
+        platform.artifacts.publish(
+            f"{QUARANTINED}/{day.isoformat()}",
+            {REFUSAL_FILE: joined.path(REFUSAL_FILE)},
+            metadata={"receipt_id": receipt.receipt_id},
+        )
+    else:
+        reach = [day - timedelta(days=age) for age in range(spec.validation.volume_history_days, 0, -1)]
+        history = read_receipts(platform, reach)
+        receipt = validate_day(
+            samples=joined.path(SAMPLES_FILE),
+            spec=spec,
+            day=day,
+            input_version=joined.manifest.version,
+            history=history,
+            decisions=[decision for past in history for decision in read_decisions(platform, past.day)],
+            label_horizon=datetime.fromisoformat(facts["label_horizon"]) if facts["label_horizon"] else None,
+            events=EventCounts(impressions=facts["landed_impressions"]),
+            admitted_to=admitted,
+            quarantined_to=quarantined,
+            temp_directory=scratch,
+        )
+        files[SAMPLES_FILE] = admitted
+        # Quarantine first: a kill in between leaves no receipt that counts rows which are nowhere.
+        platform.artifacts.publish(
+            f"{QUARANTINED}/{day.isoformat()}", {ROWS_FILE: quarantined}, metadata={"receipt_id": receipt.receipt_id}
+        )
+    files[RECEIPT_FILE].write_bytes(receipt.canonical_json())
+    platform.artifacts.publish(validated_key(day), files, metadata={"receipt_id": receipt.receipt_id})
+    return receipt
+
+
+def _unjudged(spec: DatasetSpec, day: date, *, why: str, joined: Artifact) -> Receipt:
+    """The receipt of a day that could not be joined: refused, with no rows."""
+    return Receipt(
+        dataset=spec.name,
+        day=day,
+        input_version=joined.manifest.version,
+        rules_version="not judged",
+        label_horizon=None,
+        events=None,
+        rows_in=0,
+        impressions=0,
+        admitted=0,
+        quarantined=0,
+        bad_share=0,
+        max_bad_share=spec.validation.max_bad_share,
+        clicks=0,
+        conversions=0,
+        mature=0,
+        verdict="refused",
+        reasons=(why,),
+        rules=(),
+        content_sha256=_SKIPPED_DAY,
+        quarantine_sha256=_SKIPPED_DAY,
+    )
+
+
+def _outcome(platform: Platform, receipt: Receipt) -> DayOutcome:
+    quarantine_key = f"{QUARANTINED}/{receipt.day.isoformat()}"
+    manifest = platform.artifacts.find(quarantine_key) if receipt.rules else None
+    quarantine = f"{platform.objects.location}/{manifest.folder}/{ROWS_FILE}" if manifest else "none"
+    standing = day_standing(platform, receipt.day)
+    facts = receipt_metadata(receipt, standing=standing.why)
+    return DayOutcome(
+        day=receipt.day.isoformat(),
+        metadata={
+            VALIDATED: {"dagster/row_count": receipt.admitted, **_schema(platform, VALIDATED, receipt), **facts},
+            QUARANTINED: {
+                "dagster/row_count": receipt.quarantined,
+                **_schema(platform, QUARANTINED, receipt),
+                "path": quarantine,
+                "by_rule": receipt.by_rule(),
+            },
+        },
+        checks=family_checks(receipt, quarantine=quarantine),
+        # A reviewer's acceptance of this very receipt stands: checked again, the day is no failure.
+        refused="; ".join(receipt.reasons) if receipt.verdict == "refused" and not standing.admitted else None,
+    )
+
+
+def _schema(platform: Platform, asset: str, receipt: Receipt) -> dict[str, dg.TableSchema]:
+    if not receipt.rules:
+        return {}
+    artifact = platform.artifacts.open(f"{asset}/{receipt.day.isoformat()}")
+    return {"dagster/column_schema": column_schema(artifact.path(_TABLES[asset]))}

@@ -1,0 +1,241 @@
+"""The console command `postclick`: parses arguments, calls the jobs and prints; the work itself is the assets'."""
+
+import getpass
+import json
+import os
+import shlex
+import sys
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+import dagster as dg
+import typer
+from rich.console import Console
+
+from assets.receipt_metadata import receipt_metadata
+from assets.receipts import read_receipt, record_decision
+from assets.resources import DataRefused
+from assets.validated import VALIDATED
+from ml.data.dataset import DatasetInvalid, DatasetSpec
+from orchestration.build import build_platform
+from orchestration.definitions import build_definitions
+from orchestration.instance import open_instance, prepare_dagster_home
+from orchestration.runs import RunOutcome, run_data, run_models
+from orchestration.settings import Settings, SettingsInvalid, prepare_process, read_settings
+from orchestration.summary import (
+    DaySummary,
+    ModelSummary,
+    as_json,
+    print_days,
+    print_models,
+    refused_model,
+    summarize_day,
+    summarize_model,
+)
+
+ALL_WORKED, FAULT, WRONG_ARGUMENTS, DATA_WAS_REFUSED, NO_EVIDENCE = 0, 1, 2, 3, 4
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Daily training of conversion-rate models.")
+_terminal = Console(stderr=True)
+#: A log file is as wide as its lines; 80 columns would cut every cell of the summary.
+_PLAIN_WIDTH = 160
+
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="A dataset spec: its path or, if it ships, its name.")
+]
+
+
+def main() -> None:
+    """Entry point: settings and specs that are wrong end with one clear message, not with a traceback."""
+    try:
+        app()
+    except (SettingsInvalid, DatasetInvalid, DataRefused) as error:
+        _terminal.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        sys.exit(WRONG_ARGUMENTS)
+
+
+@app.command()
+def run(
+    days: Annotated[str, typer.Option(help="FIRST..LAST, or one day: materialized in one range run.")],
+    dataset: DatasetOption = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="FIRST..LAST, or one day, to train models as of; the newest mature day of --days if absent."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to train; the dataset spec's if absent.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Most passes over the window.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and split.")] = None,
+    data_only: Annotated[bool, typer.Option("--data-only", help="Validate the days and train nothing.")] = False,
+    as_json_only: Annotated[bool, typer.Option("--json", help="The summary as JSON on standard output.")] = False,
+) -> None:
+    """Run the chain from raw logs to promotion; recorded in the instance that the UI shows.
+
+    Exit codes: 0 all worked, 1 a fault, 2 wrong arguments, 3 data was refused, 4 nothing promoted for lack of evidence.
+    """
+    settings, spec = _open(dataset)
+    definitions = build_definitions(settings)
+    data_days = parse_days(days, spec)
+    model_days = [] if data_only else _as_of_days(as_of, data_days, spec)
+    form = {name: value for name, value in (("model", model), ("epochs", epochs), ("seed", seed)) if value is not None}
+    with open_instance(settings, spec) as instance:
+        platform = build_platform(settings, spec)
+        outcomes = [run_data(definitions, instance, days=data_days, tell=_tell)]
+        day_rows = [summarize_day(platform, day) for day in data_days]
+        model_rows = []
+        for day in model_days:
+            outcome = run_models(definitions, instance, as_of=day, form=form, tell=_tell)
+            outcomes.append(outcome)
+            model_rows.append(_model_row(platform, day, outcome, model))
+    code = exit_code(outcomes, day_rows, model_rows)
+    if as_json_only:
+        print(json.dumps(as_json(day_rows, model_rows), indent=1))
+    else:
+        console = _table_console()
+        print_days(console, day_rows)
+        print_models(console, model_rows)
+        console.print(f"see it in the UI: {ui_command(settings)}", soft_wrap=True, highlight=False)
+    for outcome in outcomes:
+        if outcome.fault:
+            _terminal.print(outcome.fault, style="red", soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(code)
+
+
+@app.command()
+def review(
+    day: Annotated[str, typer.Option(help="The day that was reviewed.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the decision.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Admit the day as it is.")] = False,
+    exclude: Annotated[bool, typer.Option("--exclude", help="Keep the day out of training.")] = False,
+    dataset: DatasetOption = None,
+) -> None:
+    """Accept or exclude a day; the decision is appended to the day's record and shown on its asset."""
+    settings, spec = _open(dataset)
+    if accept == exclude:
+        raise typer.BadParameter("give either --accept or --exclude")
+    reviewed, *others = parse_days(day, spec)
+    if others:
+        raise typer.BadParameter(f"{day!r} is {len(others) + 1} days; a decision is on one day")
+    platform = build_platform(settings, spec)
+    decision = record_decision(
+        platform,
+        day=reviewed,
+        decision="accept" if accept else "exclude",
+        reason=reason,
+        reviewer=getpass.getuser(),
+        decided_at=datetime.now(UTC),
+    )
+    receipt, summary = read_receipt(platform, reviewed), summarize_day(platform, reviewed)
+    assert receipt is not None
+    with open_instance(settings, spec) as instance:
+        instance.report_runless_asset_event(
+            dg.AssetObservation(
+                asset_key=VALIDATED,
+                partition=reviewed.isoformat(),
+                description=f"{decision.decision} by {decision.reviewer}: {decision.reason}",
+                metadata={
+                    "decision": decision.decision,
+                    "reviewer": decision.reviewer,
+                    "reason": decision.reason,
+                    **receipt_metadata(receipt, standing=summary.standing),
+                },
+            )
+        )
+    print_days(_table_console(), [summary])
+
+
+@app.command(name="days")
+def list_days(dataset: DatasetOption = None, as_json_only: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the days that have a receipt: verdict, maturity, rows, rules and standing."""
+    settings, spec = _open(dataset)
+    platform = build_platform(settings, spec)
+    keys = [key.rpartition("/")[2] for key in platform.artifacts.keys("validated_samples/")]
+    rows = [summarize_day(platform, date.fromisoformat(key)) for key in sorted(keys)]
+    if as_json_only:
+        print(json.dumps({"days": [row.model_dump(mode="json") for row in rows]}, indent=1))
+    else:
+        print_days(_table_console(), rows)
+
+
+@app.command()
+def ui(
+    dataset: DatasetOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web server.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Start Dagster's UI and daemon on what the dataset's runs have made."""
+    settings, spec = _open(dataset)
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(prepare_dagster_home(settings, spec)),
+        "POSTCLICK_HOME": str(settings.home.resolve()),
+        "POSTCLICK_DATASET": settings.dataset,
+        **({"POSTCLICK_DATA": str(settings.data.resolve())} if settings.data else {}),
+    }
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
+    os.execvpe(command[0], command, environment)
+
+
+def parse_days(text: str, spec: DatasetSpec) -> list[date]:
+    """`FIRST..LAST` or one day as a list of days of the log; typer.BadParameter names what is wrong with it."""
+    first_text, _, last_text = text.partition("..")
+    try:
+        first, last = date.fromisoformat(first_text), date.fromisoformat(last_text or first_text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a day (2026-01-31) nor FIRST..LAST: {error}") from error
+    if last < first:
+        raise typer.BadParameter(f"{text!r} ends before it begins")
+    days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+    outside = [day for day in days if not spec.days.contains(day)]
+    if outside:
+        raise typer.BadParameter(
+            f"{outside[0]} lies outside dataset {spec.name}, which covers {spec.days.first} .. "
+            f"{spec.days.last or 'now'}"
+        )
+    return days
+
+
+def exit_code(outcomes: list[RunOutcome], days: list[DaySummary], models: list[ModelSummary]) -> int:
+    """The command's exit code; a fault outweighs refused data, and refused data a lack of evidence."""
+    if any(outcome.fault for outcome in outcomes):
+        return FAULT
+    refused_days = any(day.verdict in ("refused", "no receipt") and not day.usable for day in days)
+    if refused_days or any(outcome.refusal for outcome in outcomes):
+        return DATA_WAS_REFUSED
+    decisions = [model.decision for model in models]
+    if "insufficient_evidence" in decisions and "promoted" not in decisions:
+        return NO_EVIDENCE
+    return ALL_WORKED
+
+
+def ui_command(settings: Settings) -> str:
+    """The command that shows what this run made."""
+    return shlex.join(["postclick", "ui", "--dataset", settings.dataset])
+
+
+def _open(dataset: str | None) -> tuple[Settings, DatasetSpec]:
+    settings = read_settings({"dataset": dataset} if dataset else {})
+    prepare_process(settings)
+    return settings, settings.dataset_spec()
+
+
+def _as_of_days(as_of: str | None, data_days: list[date], spec: DatasetSpec) -> list[date]:
+    if as_of is not None:
+        return parse_days(as_of, spec)
+    return [max(spec.last_mature_day(data_days[-1]), data_days[0])]
+
+
+def _model_row(platform: Any, day: date, outcome: RunOutcome, model: str | None) -> ModelSummary:
+    if outcome.refusal:
+        return refused_model(day, model, outcome.refusal, decision="refused")
+    if outcome.fault:
+        return refused_model(day, model, outcome.fault, decision="failed")
+    return summarize_model(platform, day)
+
+
+def _table_console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+
+
+def _tell(line: str) -> None:
+    _terminal.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,113 @@
+"""Runs the jobs in this process, recorded in the dataset's instance, and tells progress; it prints nothing itself."""
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType, EventLogEntry
+
+from orchestration.jobs import BACKFILL_DATA, BACKFILL_MODELS
+
+_LAST_EVENTS = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
+_LISTENER_SECONDS = 5
+_QUIET_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended: `refusal` is a final refusal of data in words, `fault` any other failure."""
+
+    run_id: str
+    refusal: str | None = None
+    fault: str | None = None
+
+
+def run_data(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, *, days: Sequence[date], tell: Callable[[str], None]
+) -> RunOutcome:
+    """Materialize the data assets of consecutive `days` in one range run (of a single day: a run of that partition)."""
+    if len(days) == 1:
+        return _run(definitions, instance, BACKFILL_DATA, tell=tell, partition_key=days[0].isoformat())
+    tags = {
+        "dagster/asset_partition_range_start": days[0].isoformat(),
+        "dagster/asset_partition_range_end": days[-1].isoformat(),
+    }
+    return _run(definitions, instance, BACKFILL_DATA, tell=tell, tags=tags)
+
+
+def run_models(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    *,
+    as_of: date,
+    form: Mapping[str, Any],
+    tell: Callable[[str], None],
+) -> RunOutcome:
+    """Materialize the model assets as of a day; `form` holds settings of `cvr_model`'s form."""
+    config = {"ops": {"cvr_model": {"config": dict(form)}}} if form else {}
+    return _run(definitions, instance, BACKFILL_MODELS, tell=tell, partition_key=as_of.isoformat(), run_config=config)
+
+
+def _run(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job_name: str,
+    *,
+    tell: Callable[[str], None],
+    partition_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    run_config: Mapping[str, Any] | None = None,
+) -> RunOutcome:
+    run_id = str(uuid.uuid4())
+
+    told_all = threading.Event()
+
+    def listen(entry: EventLogEntry) -> None:
+        line = _progress_line(entry)
+        if line is not None:
+            tell(line)
+        if entry.dagster_event is not None and entry.dagster_event.event_type in _LAST_EVENTS:
+            told_all.set()
+
+    instance.add_event_listener(run_id, listen)
+    result = definitions.resolve_job_def(job_name).execute_in_process(
+        instance=instance,
+        run_id=run_id,
+        raise_on_error=False,
+        partition_key=partition_key,
+        tags=dict(tags or {}),
+        run_config={**_QUIET_CONSOLE, **(run_config or {})},
+    )
+    # SQLite tells its listeners from a thread of its own, a little after the run has ended.
+    told_all.wait(timeout=_LISTENER_SECONDS)
+    if result.success:
+        return RunOutcome(run_id=run_id)
+    return _explain(run_id, result)
+
+
+def _progress_line(entry: EventLogEntry) -> str | None:
+    event = entry.dagster_event
+    if event is None:
+        return f"  {entry.user_message}" if entry.step_key else None
+    if event.event_type == DagsterEventType.STEP_START:
+        return f"{event.step_key} …"
+    if event.event_type == DagsterEventType.STEP_SUCCESS:
+        return f"{event.step_key} done in {event.step_success_data.duration_ms / 1000:.1f} s"
+    if event.event_type == DagsterEventType.STEP_FAILURE:
+        return f"{event.step_key} failed"
+    return None
+
+
+def _explain(run_id: str, result: dg.ExecuteInProcessResult) -> RunOutcome:
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            if data.user_failure_data is not None:
+                return RunOutcome(run_id=run_id, refusal=data.user_failure_data.description)
+            error = data.error.cause or data.error if data.error else None
+            return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {error.message if error else 'failed'}")
+    return RunOutcome(run_id=run_id, fault=f"run {run_id} failed; its events are in the UI")
