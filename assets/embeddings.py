@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from assets.declaration import chain_asset
 from assets.forms import PretrainingForm
-from assets.partitions import GPU_POOL, MODEL_GROUP, daily_partitions, window_before
-from assets.raw_logs import OWNERS
+from assets.partitions import GPU_POOL, MODEL_GROUP, window_before
 from assets.resources import Platform
 from assets.training_runs import (
     INFRASTRUCTURE_RETRY,
@@ -19,7 +19,6 @@ from assets.training_runs import (
     training_window,
     window_metadata,
 )
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 
 NAME = "ctr_embeddings"
@@ -29,18 +28,16 @@ TABLE_FILE = "table.safetensors"
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     """The asset `ctr_embeddings` of a dataset."""
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=MODEL_GROUP,
         name=NAME,
         deps=[dg.AssetDep("validated_samples", partition_mapping=window_before(spec))],
-        partitions_def=daily_partitions(spec),
-        group_name=MODEL_GROUP,
         kinds={"pytorch"},
-        owners=OWNERS,
         pool=GPU_POOL,
         retry_policy=INFRASTRUCTURE_RETRY,
         description="Vocabulary of the training window (rare ids are out-of-vocabulary) and the embedding table of a "
         "CTR model pre-trained on all its impressions. The as-of day itself is never read.",
-        code_version=code_version()[:12],
     )
     def ctr_embeddings(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: PretrainingForm

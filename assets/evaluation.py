@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 
+from assets.declaration import chain_asset
 from assets.models import NAME as MODEL
 from assets.models import model_key, read_pointer
-from assets.partitions import MODEL_GROUP, daily_partitions
-from assets.raw_logs import OWNERS
+from assets.partitions import MODEL_GROUP
 from assets.receipts import SAMPLES_FILE, day_standing, read_receipt, read_receipts, validated_key
 from assets.resources import DataRefused, Platform
 from assets.tracking import mirror_evaluation
@@ -18,7 +18,6 @@ from assets.training_runs import INFRASTRUCTURE_RETRY, final_refusals, read_json
 from data_checks.receipts import Receipt
 from infra.artifacts import Artifact
 from infra.registry import Champion
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec, Synthetic
 from ml.scoring_spec import ScoreSpec
 
@@ -30,17 +29,15 @@ REPORT_FILE = "report.html"
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     """The asset `evaluation_report` of a dataset."""
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=MODEL_GROUP,
         name=NAME,
         deps=[MODEL, "validated_samples"],
-        partitions_def=daily_partitions(spec),
-        group_name=MODEL_GROUP,
         kinds={"html"},
-        owners=OWNERS,
         retry_policy=INFRASTRUCTURE_RETRY,
         description="How the model does on the as-of day, which it never saw, against the champion on the same rows: "
         "metrics, pictures, and the gate's decision with every rule, value and bound.",
-        code_version=code_version()[:12],
     )
     def evaluation_report(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]

@@ -5,14 +5,13 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from assets.declaration import chain_asset
 from assets.embeddings import NAME as EMBEDDINGS
 from assets.embeddings import TABLE_FILE
-from assets.partitions import MODEL_GROUP, daily_partitions
-from assets.raw_logs import OWNERS
+from assets.partitions import MODEL_GROUP
 from assets.receipts import admitted_samples
 from assets.resources import Platform
 from assets.training_runs import INFRASTRUCTURE_RETRY, final_refusals, read_json, run_child
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 from ml.graphs.spec import GraphDay, GraphSpec
 
@@ -27,17 +26,15 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
 def _graph_asset(spec: DatasetSpec, side: Literal["user", "item"]) -> dg.AssetsDefinition:
     name = f"{side}_graph"
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=MODEL_GROUP,
         name=name,
         deps=[EMBEDDINGS],
-        partitions_def=daily_partitions(spec),
-        group_name=MODEL_GROUP,
         kinds={"faiss"},
-        owners=OWNERS,
         retry_policy=INFRASTRUCTURE_RETRY,
         description=f"Each {side}'s {spec.training.graph_neighbours} most similar {side}s by cosine of their CTR "
         "embeddings, symmetrically normalised, stored sparse (CSTWA, section 3.3).",
-        code_version=code_version()[:12],
     )
     def graph(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
         as_of = date.fromisoformat(context.partition_key)

@@ -8,13 +8,12 @@ from typing import Any
 import dagster as dg
 
 from assets.day_reports import CheckOutcome, DayOutcome, check_specs, report_days
+from assets.declaration import chain_asset
 from assets.label_events import REFUSAL_FILE, label_events, raw_artifact, refusal
 from assets.partitions import DATA_GROUP, daily_partitions, label_days_after
-from assets.raw_logs import OWNERS
 from assets.receipts import SAMPLES_FILE
 from assets.resources import Platform
 from assets.schemas import column_schema
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 
 NAME = "joined_samples"
@@ -30,19 +29,17 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     partitions = daily_partitions(spec)
     checks = check_specs(NAME, {"joined": "The day's events and conversions were there to be joined."}, partitions)
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=DATA_GROUP,
         name=NAME,
         deps=[
             dg.AssetDep("raw_events"),
             dg.AssetDep("raw_conversions", partition_mapping=label_days_after(spec)),
         ],
-        partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=DATA_GROUP,
         kinds={"duckdb", "parquet"},
-        owners=OWNERS,
         description=_DESCRIPTION,
-        code_version=code_version()[:12],
         check_specs=checks,
         output_required=False,
     )

@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.declaration import chain_asset
 from assets.embeddings import NAME as EMBEDDINGS
 from assets.embeddings import TABLE_FILE
 from assets.forms import ModelForm
 from assets.graphs import GRAPH_FILE
-from assets.partitions import GPU_POOL, MODEL_GROUP, daily_partitions, window_before
-from assets.raw_logs import OWNERS
+from assets.partitions import GPU_POOL, MODEL_GROUP, window_before
 from assets.resources import DataRefused, Platform
 from assets.tracking import mirror_training
 from assets.training_runs import (
@@ -42,7 +42,9 @@ def model_key(model_id: str) -> str:
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     """The asset `cvr_model` of a dataset."""
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=MODEL_GROUP,
         name=NAME,
         deps=[
             dg.AssetDep("validated_samples", partition_mapping=window_before(spec)),
@@ -50,15 +52,11 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
             "user_graph",
             "item_graph",
         ],
-        partitions_def=daily_partitions(spec),
-        group_name=MODEL_GROUP,
         kinds={"pytorch"},
-        owners=OWNERS,
         pool=GPU_POOL,
         retry_policy=INFRASTRUCTURE_RETRY,
         description="The conversion model as of the day, trained on the admitted days before it. Its model_id is a "
         "hash of the settings, the receipts of its inputs and the code: what exists is not trained twice.",
-        code_version=code_version()[:12],
     )
     def cvr_model(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: ModelForm

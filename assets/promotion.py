@@ -5,14 +5,13 @@ from typing import Any
 
 import dagster as dg
 
+from assets.declaration import chain_asset
 from assets.evaluation import EVALUATION_FILE
 from assets.evaluation import NAME as EVALUATION
-from assets.partitions import MODEL_GROUP, daily_partitions
-from assets.raw_logs import OWNERS
+from assets.partitions import MODEL_GROUP
 from assets.resources import Platform
 from assets.training_runs import final_refusals
 from infra.registry import BackwardPromotion, Champion, StaleComparison
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 
 NAME = "promoted_model"
@@ -21,16 +20,14 @@ NAME = "promoted_model"
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     """The asset `promoted_model` of a dataset."""
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=MODEL_GROUP,
         name=NAME,
         deps=[EVALUATION],
-        partitions_def=daily_partitions(spec),
-        group_name=MODEL_GROUP,
         kinds={"registry"},
-        owners=OWNERS,
         description="The champion after the day's decision: moved to the new model only on evidence, by "
         "compare-and-swap, never back to an older as-of day. Every decision is kept with who, when, why and numbers.",
-        code_version=code_version()[:12],
     )
     def promoted_model(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]

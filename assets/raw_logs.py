@@ -7,14 +7,12 @@ from typing import Any
 import dagster as dg
 
 from assets.day_reports import CheckOutcome, DayOutcome, check_specs, report_days
+from assets.declaration import chain_asset
 from assets.label_events import REFUSAL_FILE
 from assets.partitions import DATA_GROUP, daily_partitions
 from assets.resources import Platform
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 from ml.data.sources.source import LogSource
-
-OWNERS = ["team:ranking"]
 
 
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
@@ -39,15 +37,13 @@ def _raw_asset(spec: DatasetSpec, *, name: str, description: str) -> dg.AssetsDe
     partitions = daily_partitions(spec)
     checks = check_specs(name, {"feed_arrived": "The day's files are there and can be read."}, partitions)
 
-    @dg.asset(
+    @chain_asset(
+        spec,
+        group=DATA_GROUP,
         name=name,
-        partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=DATA_GROUP,
         kinds={"duckdb", "parquet"},
-        owners=OWNERS,
         description=description,
-        code_version=code_version()[:12],
         check_specs=checks,
         output_required=False,
     )

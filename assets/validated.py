@@ -9,17 +9,16 @@ from typing import Any
 import dagster as dg
 
 from assets.day_reports import DayOutcome, check_specs, report_days
+from assets.declaration import declaration
 from assets.joined import NAME as JOINED
 from assets.label_events import REFUSAL_FILE
 from assets.partitions import DATA_GROUP, VERDICT_ASSET, daily_partitions
-from assets.raw_logs import OWNERS
 from assets.receipt_metadata import family_checks, receipt_metadata
 from assets.receipts import RECEIPT_FILE, SAMPLES_FILE, day_standing, read_decisions, read_receipts, validated_key
 from assets.resources import Platform
 from assets.schemas import column_schema
 from data_checks.receipts import FAMILIES, EventCounts, Receipt
 from infra.artifacts import Artifact
-from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 
 VALIDATED, QUARANTINED = VERDICT_ASSET, "quarantined_samples"
@@ -46,6 +45,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         QUARANTINED: "The day's rows that break a rule, whole, with the ids of all rules they break. Nothing is "
         "dropped: rows in = admitted + quarantined.",
     }
+    shared = declaration(spec, group=DATA_GROUP)
 
     @dg.multi_asset(
         name="validation",
@@ -54,15 +54,12 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
                 name,
                 deps=[JOINED],
                 description=description,
-                group_name=DATA_GROUP,
                 kinds={"greatexpectations", "duckdb"},
-                owners=OWNERS,
-                code_version=code_version()[:12],
+                **shared,
             )
             for name, description in descriptions.items()
         ],
         check_specs=checks,
-        partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=False,
     )

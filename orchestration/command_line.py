@@ -209,7 +209,9 @@ def exit_code(outcomes: list[RunOutcome], days: list[DaySummary], models: list[M
 
 def ui_command(settings: Settings) -> str:
     """The command that shows what this run made."""
-    return shlex.join(["postclick", "ui", "--dataset", settings.dataset])
+    # As it was called: the environment that it is installed in need not be on the PATH.
+    program = sys.argv[0] if sys.argv[0].endswith("postclick") else "postclick"
+    return shlex.join([program, "ui", "--dataset", settings.dataset])
 
 
 def _open(dataset: str | None) -> tuple[Settings, DatasetSpec]:

@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from assets.raw_logs import OWNERS
+from assets.declaration import OWNERS
 from assets.receipts import read_receipt
 from assets.resources import Platform
 from assets.training_runs import training_days, training_window

@@ -106,10 +106,7 @@ def _clicks(spec: DatasetSpec, table: ClickTable) -> TableLanding:
     def columns(raw: RawColumns) -> list[TypedColumn]:
         time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
         return [
-            _optional_key(raw, "click_id", table.click_id),
-            _optional_key(raw, "impression_id", table.impression_id),
-            _optional_key(raw, "user_key", table.user),
-            _optional_key(raw, "item_key", table.item),
+            *_references(raw, table),
             raw.typed("click_time", table.time, time),
         ]
 
@@ -120,10 +117,7 @@ def _conversions(spec: DatasetSpec, table: ConversionTable) -> TableLanding:
     def columns(raw: RawColumns) -> list[TypedColumn]:
         time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
         return [
-            _optional_key(raw, "click_id", table.click_id),
-            _optional_key(raw, "impression_id", table.impression_id),
-            _optional_key(raw, "user_key", table.user),
-            _optional_key(raw, "item_key", table.item),
+            *_references(raw, table),
             raw.typed("conversion_time", table.time, time),
             _optional_number(raw, "value", table.value),
             _optional_key(raw, "order_id", table.order_id),
@@ -153,6 +147,16 @@ def _wide(spec: DatasetSpec, table: WideTable) -> TableLanding:
         ]
 
     return TableLanding(name="impressions", table=table, columns=columns, time_column="impression_time")
+
+
+def _references(raw: RawColumns, table: ClickTable | ConversionTable) -> list[TypedColumn]:
+    """The columns by which an event may name what it follows; those that it does not use are NULL."""
+    return [
+        _optional_key(raw, "click_id", table.click_id),
+        _optional_key(raw, "impression_id", table.impression_id),
+        _optional_key(raw, "user_key", table.user),
+        _optional_key(raw, "item_key", table.item),
+    ]
 
 
 def _optional_key(raw: RawColumns, name: str, columns: str | tuple[str, ...] | None) -> TypedColumn:
