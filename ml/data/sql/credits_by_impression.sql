@@ -5,6 +5,7 @@ SELECT
     coalesce(conversions.user_key, shown.user_key) AS user_key,
     coalesce(conversions.item_key, shown.item_key) AS item_key,
     shown.impression_id AS credited_impression,
+    shown.impression_time AS credited_time,
     touched.click_time AS credited_click_time,
     coalesce(
         coalesce(touched.late, FALSE)

@@ -3,6 +3,7 @@
 SELECT
     conversions.*,
     touched.touch.shown_impression AS credited_impression,
+    touched.touch.shown_time AS credited_time,
     touched.click_time AS credited_click_time,
     coalesce(
         touched.touch.late
@@ -15,7 +16,7 @@ ASOF LEFT JOIN (
         user_key,
         item_key,
         click_time,
-        min(struct_pack(late := late, shown_impression := shown_impression)) AS touch
+        min(struct_pack(late := late, shown_impression := shown_impression, shown_time := shown_time)) AS touch
     FROM {touches}
     WHERE click_time IS NOT NULL AND shown_impression IS NOT NULL
     GROUP BY user_key, item_key, click_time

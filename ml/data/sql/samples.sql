@@ -1,8 +1,17 @@
 -- One row per impression of one day with the labels credited to it, then a row for every event of that day that
 -- belongs to no impression: nothing that arrived is left out of the count.
-WITH clicked AS (
+-- A credit names its impression by id and time: an id that another day repeats takes no label a second time.
+WITH own AS (
+    SELECT DISTINCT impression_id, impression_time
+    FROM {impressions}
+    WHERE impression_id IS NOT NULL
+),
+clicked AS (
     SELECT shown_impression, min(click_time) AS click_time
-    FROM {touches}
+    FROM {touches} AS touches
+    SEMI JOIN own
+        ON touches.shown_impression = own.impression_id
+        AND touches.shown_time IS NOT DISTINCT FROM own.impression_time
     WHERE shown_impression IS NOT NULL AND click_time IS NOT NULL AND NOT late
     GROUP BY shown_impression
 ),
@@ -15,7 +24,10 @@ converted AS (
         sum(value ORDER BY conversion_time, value) AS value,
         first(order_id ORDER BY conversion_time, order_id) FILTER (WHERE order_id IS NOT NULL) AS order_id,
         flatten(list(unparsed_columns ORDER BY conversion_time, source_file, source_row)) AS unparsed_columns
-    FROM {credits}
+    FROM {credits} AS credits
+    SEMI JOIN own
+        ON credits.credited_impression = own.impression_id
+        AND credits.credited_time IS NOT DISTINCT FROM own.impression_time
     WHERE credited_impression IS NOT NULL AND conversion_time IS NOT NULL AND NOT late
     GROUP BY credited_impression
 ),

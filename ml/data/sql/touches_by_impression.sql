@@ -4,6 +4,7 @@ SELECT
     clicks.click_id,
     clicks.impression_id AS named_impression,
     shown.impression_id AS shown_impression,
+    shown.impression_time AS shown_time,
     coalesce(clicks.user_key, shown.user_key) AS user_key,
     coalesce(clicks.item_key, shown.item_key) AS item_key,
     clicks.click_time,

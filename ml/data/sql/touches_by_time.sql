@@ -3,6 +3,7 @@ SELECT
     clicks.click_id,
     shown.impression_id AS named_impression,
     shown.impression_id AS shown_impression,
+    shown.impression_time AS shown_time,
     clicks.user_key,
     clicks.item_key,
     clicks.click_time,

@@ -3,6 +3,7 @@ SELECT
     impression_id AS click_id,
     impression_id AS named_impression,
     impression_id AS shown_impression,
+    impression_time AS shown_time,
     user_key,
     item_key,
     impression_time AS click_time,

@@ -20,10 +20,17 @@ PLACE = {"unparsed_columns": TEXTS, "source_file": TEXT, "source_row": pa.int64(
 KEYS = {"user_key": TEXT, "item_key": TEXT}
 IMPRESSION = {"impression_id": TEXT, **KEYS, "unit_key": TEXT, "impression_time": TIME, **PLACE}
 FIELD_TYPES = {"user": TEXT, "item": TEXT, "price": pa.float64(), "seen": TEXTS}
-TOUCH = {"click_id": TEXT, "named_impression": TEXT, "shown_impression": TEXT, **KEYS}
+TOUCH = {"click_id": TEXT, "named_impression": TEXT, "shown_impression": TEXT, "shown_time": TIME, **KEYS}
 TOUCH |= {"click_time": TIME, "late": pa.bool_(), **PLACE}
 CREDIT = {"click_id": TEXT, "impression_id": TEXT, **KEYS, "conversion_time": TIME, "value": pa.float64()}
-CREDIT |= {"order_id": TEXT, "credited_impression": TEXT, "credited_click_time": TIME, "late": pa.bool_(), **PLACE}
+CREDIT |= {
+    "order_id": TEXT,
+    "credited_impression": TEXT,
+    "credited_time": TIME,
+    "credited_click_time": TIME,
+    "late": pa.bool_(),
+    **PLACE,
+}
 LABELS = {"click": pa.int64(), "conversion": pa.int64(), "click_time": TIME, "conversion_time": TIME}
 LABELS |= {"value": pa.float64(), "order_id": TEXT}
 
@@ -98,12 +105,12 @@ def shown(name: str | None, **more: Any) -> dict[str, Any]:
 
 def touch(name: str | None, minutes: int | None, **more: Any) -> dict[str, Any]:
     time = None if minutes is None else NOON + timedelta(minutes=minutes)
-    return {"shown_impression": name, "named_impression": name, "click_time": time} | more
+    return {"shown_impression": name, "named_impression": name, "shown_time": NOON, "click_time": time} | more
 
 
 def credit(name: str | None, minutes: int | None, **more: Any) -> dict[str, Any]:
     time = None if minutes is None else NOON + timedelta(minutes=minutes)
-    return {"credited_impression": name, "conversion_time": time} | more
+    return {"credited_impression": name, "credited_time": NOON, "conversion_time": time} | more
 
 
 def test_labels_are_the_first_click_and_conversion_and_the_sum_of_values(tmp_path: Path) -> None:
@@ -137,6 +144,17 @@ def test_of_several_clicks_the_one_that_the_conversion_followed_is_kept(tmp_path
         [credit("a", 70, credited_click_time=NOON + timedelta(minutes=50))],
     )
     assert one["click_time"] == NOON + timedelta(minutes=50)
+
+
+def test_an_id_that_another_day_repeats_takes_no_label_a_second_time(tmp_path: Path) -> None:
+    yesterday = NOON - timedelta(days=1)
+    _, [one] = join(
+        tmp_path,
+        [shown("a")],
+        [touch("a", 3, shown_time=yesterday)],
+        [credit("a", 30, credited_time=yesterday, credited_click_time=NOON)],
+    )
+    assert [one[name] for name in LABELS] == [0, 0, None, None, None, None]
 
 
 def test_events_of_no_impression_become_rows_of_their_own(tmp_path: Path) -> None:
