@@ -39,4 +39,6 @@ def _object_store(settings: Settings, spec: DatasetSpec, home: Path) -> ObjectSt
         prefix="/".join(part for part in (prefix.strip("/"), spec.name) if part),
         cache=home / "cache" / "s3",
         endpoint_url=settings.s3_endpoint,
+        # Servers other than AWS rarely have a host name per bucket.
+        path_style=settings.s3_endpoint is not None,
     )
