@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.declaration import chain_asset
-from assets.forms import PretrainingForm
+from assets.forms import PretrainingForm, shown_with_defaults
 from assets.partitions import GPU_POOL, MODEL_GROUP, window_before
 from assets.resources import Platform
 from assets.training_runs import (
@@ -27,6 +27,7 @@ TABLE_FILE = "table.safetensors"
 
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     """The asset `ctr_embeddings` of a dataset."""
+    form = shown_with_defaults(PretrainingForm, spec)
 
     @chain_asset(
         spec,
@@ -40,7 +41,9 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         "CTR model pre-trained on all its impressions. The as-of day itself is never read.",
     )
     def ctr_embeddings(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: PretrainingForm
+        context: dg.AssetExecutionContext,
+        platform: dg.ResourceParam[Platform],
+        config: form,  # pyright: ignore
     ) -> dg.MaterializeResult[Any]:
         as_of = date.fromisoformat(context.partition_key)
         with final_refusals(), platform.scratch(NAME) as folder:

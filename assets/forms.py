@@ -1,14 +1,17 @@
 """The validated forms of the Dagster launchpad: what a person may set for one run of a model asset."""
 
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
 
 from ml.data.dataset import DatasetSpec
 from ml.data.policy import WindowPolicy
 from ml.models.configs.catalog import model_names
+
+FormT = TypeVar("FormT", bound="WindowForm")
 
 #: Names of the models there are, for the form's list.
 ModelName = Enum("ModelName", {name: name for name in model_names()})
@@ -58,3 +61,22 @@ class ModelForm(WindowForm):
         name = default["name"] if self.model is None else self.model.value
         kept = default if name == default["name"] else {"embedding_size": spec.training.embedding_dim}
         return {"embedding_size": spec.training.embedding_dim, **kept, **self.settings, "name": name}
+
+
+def shown_with_defaults(form: type[FormT], spec: DatasetSpec) -> type[FormT]:
+    """The same form with the dataset spec's values in place of absent ones, so that the launchpad shows them."""
+    training = spec.training
+    values: dict[str, Any] = {
+        **spec.window.model_dump(),
+        "model": ModelName[training.model["name"]],  # pyright: ignore[reportIndexIssue]
+        "epochs": training.pretraining_epochs if form is PretrainingForm else training.epochs,
+        "learning_rate": training.learning_rate,
+        "batch_size": training.batch_size,
+        "seed": training.seed,
+    }
+    fields = {
+        name: (field.annotation, FieldInfo.merge_field_infos(field, default=values[name]))
+        for name, field in form.model_fields.items()
+        if name in values
+    }
+    return create_model(form.__name__, __base__=form, **fields)  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.declaration import chain_asset
 from assets.embeddings import NAME as EMBEDDINGS
 from assets.embeddings import TABLE_FILE
-from assets.forms import ModelForm
+from assets.forms import ModelForm, shown_with_defaults
 from assets.graphs import GRAPH_FILE
 from assets.partitions import GPU_POOL, MODEL_GROUP, window_before
 from assets.resources import DataRefused, Platform
@@ -41,6 +41,7 @@ def model_key(model_id: str) -> str:
 
 def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     """The asset `cvr_model` of a dataset."""
+    form = shown_with_defaults(ModelForm, spec)
 
     @chain_asset(
         spec,
@@ -59,7 +60,9 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         "hash of the settings, the receipts of its inputs and the code: what exists is not trained twice.",
     )
     def cvr_model(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: ModelForm
+        context: dg.AssetExecutionContext,
+        platform: dg.ResourceParam[Platform],
+        config: form,  # pyright: ignore
     ) -> dg.MaterializeResult[Any]:
         as_of = date.fromisoformat(context.partition_key)
         with final_refusals(), platform.scratch(NAME) as folder:

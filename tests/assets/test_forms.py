@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from assets.forms import ModelForm, ModelName, PretrainingForm, WindowForm
+from assets.forms import ModelForm, ModelName, PretrainingForm, WindowForm, shown_with_defaults
 from assets.models import build as build_models
 from ml.data.dataset import DatasetSpec
 from ml.data.policy import WindowPolicy
@@ -82,3 +82,18 @@ def test_another_model_does_not_inherit_settings_that_are_not_its_own(spec: Data
 def test_the_model_is_not_renamed_by_its_settings(spec: DatasetSpec):
     form = ModelForm(model="mlp", settings={"name": "cstwa"})  # type: ignore[arg-type]
     assert form.model_settings(spec)["name"] == "mlp"
+
+
+def test_the_launchpad_shows_the_specs_values_and_still_checks_what_is_set(spec: DatasetSpec):
+    form = shown_with_defaults(ModelForm, spec)
+    shown = form()
+    assert shown.model is not None
+    assert shown.model.value == spec.training.model["name"]
+    assert (shown.epochs, shown.batch_size, shown.learning_rate) == (3, 128, 0.01)
+    assert shown.policy(spec) == spec.window
+    assert shown.model_settings(spec) == ModelForm().model_settings(spec)
+    assert shown_with_defaults(PretrainingForm, spec)().epochs == spec.training.pretraining_epochs
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        form(epochs=0)
+    config = build_models(spec)[0].op.config_schema.config_type
+    assert {name: field.default_value for name, field in config.fields.items()}["epochs"] == 3
