@@ -8,18 +8,16 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-import dagster as dg
 import typer
 from rich.console import Console
 
-from assets.receipt_metadata import receipt_metadata
-from assets.receipts import read_receipt, record_decision
 from assets.resources import DataRefused
-from assets.validated import VALIDATED
-from ml.data.dataset import DatasetInvalid, DatasetSpec
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import DatasetInvalid
 from orchestration.build import build_platform
 from orchestration.definitions import build_definitions
 from orchestration.instance import open_instance, prepare_dagster_home
+from orchestration.review import review_day
 from orchestration.runs import RunOutcome, run_data, run_models
 from orchestration.settings import Settings, SettingsInvalid, prepare_process, read_settings
 from orchestration.summary import (
@@ -116,31 +114,17 @@ def review(
     if others:
         raise typer.BadParameter(f"{day!r} is {len(others) + 1} days; a decision is on one day")
     platform = build_platform(settings, spec)
-    decision = record_decision(
-        platform,
-        day=reviewed,
-        decision="accept" if accept else "exclude",
-        reason=reason,
-        reviewer=getpass.getuser(),
-        decided_at=datetime.now(UTC),
-    )
-    receipt, summary = read_receipt(platform, reviewed), summarize_day(platform, reviewed)
-    assert receipt is not None
     with open_instance(settings, spec) as instance:
-        instance.report_runless_asset_event(
-            dg.AssetObservation(
-                asset_key=VALIDATED,
-                partition=reviewed.isoformat(),
-                description=f"{decision.decision} by {decision.reviewer}: {decision.reason}",
-                metadata={
-                    "decision": decision.decision,
-                    "reviewer": decision.reviewer,
-                    "reason": decision.reason,
-                    **receipt_metadata(receipt, standing=summary.standing),
-                },
-            )
+        review_day(
+            platform,
+            instance,
+            day=reviewed,
+            decision="accept" if accept else "exclude",
+            reason=reason,
+            reviewer=getpass.getuser(),
+            decided_at=datetime.now(UTC),
         )
-    print_days(_table_console(), [summary])
+    print_days(_table_console(), [summarize_day(platform, reviewed)])
 
 
 @app.command(name="days")

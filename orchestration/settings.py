@@ -10,7 +10,8 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ml.data.dataset import DatasetSpec, load_dataset
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import load_dataset
 
 #: Variables that a child process may inherit. A whole environment would carry every secret of the parent along.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "CUDA_VISIBLE_DEVICES")

@@ -1,15 +1,10 @@
-"""The dataset spec: one YAML file that describes a team's logs, checked before anything runs; it reads no log."""
+"""The dataset spec: a team's log and the policies for it, checked as a whole; reading its file is `dataset_file`'s."""
 
-import re
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from importlib import resources
-from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ml.data.fields import FieldSpec
 from ml.data.policy import AttributionSpec, GateSpec, TrainingDefaults, ValidationSpec, WindowPolicy
@@ -17,7 +12,6 @@ from ml.data.source_spec import EventStreams, Source, Synthetic, WideLog
 
 __all__ = [
     "AttributionSpec",
-    "DatasetInvalid",
     "DatasetSpec",
     "Days",
     "EventStreams",
@@ -28,15 +22,7 @@ __all__ = [
     "ValidationSpec",
     "WideLog",
     "WindowPolicy",
-    "load_dataset",
-    "shipped_datasets",
 ]
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class DatasetInvalid(ValueError):
-    """A dataset spec that cannot be used: every fault with its YAML path, its value and what would be right."""
 
 
 class Days(BaseModel):
@@ -157,95 +143,3 @@ class DatasetSpec(BaseModel):
     def last_mature_day(self, last_observed: date) -> date:
         """The newest day whose labels are final once `last_observed` has been landed."""
         return last_observed - timedelta(days=self.label_days)
-
-
-def shipped_datasets() -> tuple[str, ...]:
-    """Names of the dataset specs that ship with Postclick."""
-    folder = resources.files("ml.data") / "specs"
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
-
-
-def load_dataset(name_or_path: str, *, environment: Mapping[str, str]) -> DatasetSpec:
-    """Read and check a dataset spec, named by its path or, if it ships, by its name.
-
-    `${VARIABLE}` in any text is replaced from `environment`. Raises DatasetInvalid for a spec that is missing,
-    unreadable or wrong, with each fault's YAML path, value and what would be right.
-    """
-    if name_or_path in shipped_datasets():
-        text = (resources.files("ml.data") / "specs" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise DatasetInvalid(
-                f"dataset {name_or_path!r} is neither a file nor one of the shipped specs "
-                f"({', '.join(shipped_datasets())}); give the path of a YAML file or one of these names"
-            )
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetInvalid(f"dataset {name_or_path}: not readable as UTF-8 text: {error}") from error
-    return parse_dataset(text, origin=name_or_path, environment=environment)
-
-
-def parse_dataset(text: str, *, origin: str, environment: Mapping[str, str]) -> DatasetSpec:
-    """Check the YAML `text` of a dataset spec; `origin` names it in errors. Raises DatasetInvalid."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DatasetInvalid(f"dataset {origin}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise DatasetInvalid(f"dataset {origin}: expected a mapping with name, days, source and fields")
-    expanded = _expand(content, path="", origin=origin, environment=environment)
-    try:
-        return DatasetSpec.model_validate(expanded)
-    except ValidationError as error:
-        raise DatasetInvalid(
-            f"dataset {origin} is wrong in {error.error_count()} place(s):\n" + _explain(error, expanded)
-        ) from None
-
-
-def _expand(node: Any, *, path: str, origin: str, environment: Mapping[str, str]) -> Any:
-    if isinstance(node, dict):
-        return {
-            key: _expand(value, path=f"{path}.{key}" if path else str(key), origin=origin, environment=environment)
-            for key, value in node.items()
-        }
-    if isinstance(node, list):
-        return [
-            _expand(value, path=f"{path}[{index}]", origin=origin, environment=environment)
-            for index, value in enumerate(node)
-        ]
-    if not isinstance(node, str):
-        return node
-
-    def substitute(match: re.Match[str]) -> str:
-        if match.group(1) not in environment:
-            raise DatasetInvalid(
-                f"dataset {origin}: {path}: {node!r} uses the variable {match.group(1)}, which is not set; set it in "
-                "the environment or in .env"
-            )
-        return environment[match.group(1)]
-
-    return _VARIABLE.sub(substitute, node)
-
-
-def _explain(error: ValidationError, content: Any) -> str:
-    lines = []
-    for fault in error.errors(include_url=False):
-        path = _yaml_path(fault["loc"], content, missing=fault["type"] == "missing")
-        shown = repr(fault["input"])
-        shown = shown if len(shown) <= 120 else shown[:117] + "..."
-        lines.append(f"  {path or '(the whole file)'}: {fault['msg']}; found {shown}")
-    return "\n".join(lines)
-
-
-def _yaml_path(location: tuple[int | str, ...], content: Any, *, missing: bool) -> str:
-    """`location` as it reads in the file: pydantic also names the union members it tried, which no file holds."""
-    path = ""
-    for place, part in enumerate(location):
-        present = part in content if isinstance(content, dict) else isinstance(content, list) and isinstance(part, int)
-        if not present and not (missing and place == len(location) - 1):
-            continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-        content = cast(Any, content)[part] if present else None
-    return path.lstrip(".")

@@ -8,7 +8,8 @@ from typing import Any
 
 from data_checks.validation import validate_day
 from ml.data.attribution import credit_conversions, resolve_touches
-from ml.data.dataset import DatasetSpec, load_dataset
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import load_dataset
 from ml.data.samples import LabelEvents, join_day, label_horizon
 from ml.data.sources.source import LogSource
 

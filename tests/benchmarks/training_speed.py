@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ml.data.dataset import load_dataset
+from ml.data.dataset_file import load_dataset
 
 #: cstwa without its graphs: nothing of the chain has built them here.
 MODELS = ({"name": "mlp"}, {"name": "esmm"}, {"name": "cstwa", "structure_migrator": False})

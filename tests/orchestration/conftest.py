@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ml.data.dataset import DatasetSpec, load_dataset
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import load_dataset
 from orchestration.settings import Settings, read_settings
 
 TINY = Path(__file__).parents[1] / "assets" / "tiny.yaml"

@@ -13,7 +13,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from assets.receipts import day_standing, read_decisions
-from ml.data.dataset import DatasetInvalid, DatasetSpec
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import DatasetInvalid
 from orchestration.build import build_platform
 from orchestration.command_line import app, exit_code, main, parse_days
 from orchestration.instance import open_instance

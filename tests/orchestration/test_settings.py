@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.data.dataset import DatasetInvalid, DatasetSpec
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import DatasetInvalid
 from orchestration.build import build_platform
 from orchestration.settings import SettingsInvalid, prepare_process, read_settings
 

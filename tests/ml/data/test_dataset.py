@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ml.data.dataset import DatasetInvalid, DatasetSpec, Days, load_dataset, parse_dataset
+from ml.data.dataset import DatasetSpec, Days
+from ml.data.dataset_file import DatasetInvalid, load_dataset, parse_dataset
 
 TABLE = {"path": "a/{day}.csv", "format": "csv", "time": "t"}
 STREAMS: dict[str, Any] = {
@@ -119,6 +120,11 @@ def test_what_is_no_spec_at_all(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))
     with pytest.raises(DatasetInvalid, match=r"latin\.yaml: not readable as UTF-8"):
         load_dataset(str(tmp_path / "latin.yaml"), environment={})
+
+
+def test_a_key_given_twice_is_refused_not_overwritten() -> None:
+    with pytest.raises(DatasetInvalid, match="key given twice: name"):
+        parse_dataset("name: one\ndays: {first: 2026-01-01}\nname: two\n", origin="shop.yaml", environment={})
 
 
 def test_variables_are_expanded_anywhere_and_a_missing_one_is_named_with_its_place(tmp_path: Path) -> None:

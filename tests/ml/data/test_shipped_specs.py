@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from ml.data.attribution import credit_conversions, credit_lookback, resolve_touches
-from ml.data.dataset import DatasetInvalid, DatasetSpec, load_dataset, shipped_datasets
+from ml.data.dataset import DatasetSpec
+from ml.data.dataset_file import DatasetInvalid, load_dataset, shipped_datasets
 from ml.data.samples import EventTally, JoinedDay, LabelEvents, join_day, label_horizon
 from ml.data.sources.source import LogSource
 
