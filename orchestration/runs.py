@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
 
+from orchestration.abandoned import end_abandoned, holding
 from orchestration.jobs import BACKFILL_DATA, BACKFILL_MODELS
 
 _LAST_EVENTS = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
@@ -74,14 +75,17 @@ def _run(
             told_all.set()
 
     instance.add_event_listener(run_id, listen)
-    result = definitions.resolve_job_def(job_name).execute_in_process(
-        instance=instance,
-        run_id=run_id,
-        raise_on_error=False,
-        partition_key=partition_key,
-        tags=dict(tags or {}),
-        run_config={**_QUIET_CONSOLE, **(run_config or {})},
-    )
+    for abandoned in end_abandoned(instance):
+        tell(f"run {abandoned} was left behind by a killed process; it is marked failed")
+    with holding(instance, run_id):
+        result = definitions.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            partition_key=partition_key,
+            tags=dict(tags or {}),
+            run_config={**_QUIET_CONSOLE, **(run_config or {})},
+        )
     # SQLite tells its listeners from a thread of its own, a little after the run has ended.
     told_all.wait(timeout=_LISTENER_SECONDS)
     if result.success:
