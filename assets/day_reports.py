@@ -32,7 +32,7 @@ class DayOutcome:
     """What a run did for one day: metadata by asset name, check results by check name."""
 
     day: str
-    metadata: Mapping[str, Mapping[str, Any]]
+    metadata: Mapping[str, dict[str, Any]]
     checks: Mapping[str, CheckOutcome] = field(default_factory=dict)
     refused: str | None = None
 

@@ -11,6 +11,7 @@ from assets.declaration import chain_asset
 from assets.label_events import REFUSAL_FILE
 from assets.partitions import DATA_GROUP, daily_partitions
 from assets.resources import Platform
+from assets.schemas import column_schema
 from ml.data.dataset import DatasetSpec
 from ml.data.sources.source import LogSource
 
@@ -78,7 +79,11 @@ def _land(platform: Platform, spec: DatasetSpec, name: str, days: list[date]) ->
                 for table_name, table in landed.tables.items()
             }
             platform.artifacts.publish(key, files, metadata={"arrived": arrived})
-            outcomes.append(_outcome(landed.day, name, arrived, landed.refused))
+            outcome = _outcome(landed.day, name, arrived, landed.refused)
+            for table in list(landed.tables.values())[:1]:
+                # Of two tables the first, impressions: the Columns tab holds one schema.
+                outcome.metadata[name]["dagster/column_schema"] = column_schema(table.path)
+            outcomes.append(outcome)
     return outcomes
 
 

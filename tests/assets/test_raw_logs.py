@@ -41,6 +41,8 @@ def test_landed_rows_and_files_are_those_of_the_feed(
         assert [Path(str(record.data["path"])).name for record in metadata[f"{table}_files"].records] == [
             path.name for path in files
         ]
+    columns = [column.name for column in metadata["dagster/column_schema"].value.columns]
+    assert {"impression_id", "impression_time", *(field.name for field in spec.fields)} <= set(columns)
     assert metadata["dagster/row_count"].value == metadata["impressions_rows"].value + metadata["clicks_rows"].value
 
 

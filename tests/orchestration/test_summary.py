@@ -42,7 +42,7 @@ MODEL = ModelSummary(
     ceilings={"ctr": 0.8, "cvr": None, "ctcvr": None},
     decision="promoted",
     reasons=["It is better."],
-    report="/home/report.html",
+    report="/store/report.html",
 )
 
 
