@@ -1,10 +1,8 @@
 """What assets are handed to work with: store, registry, folders and how children are started; no asset logic."""
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +13,7 @@ from infra.artifacts import ArtifactStore
 from infra.child_process import run_child
 from infra.object_store import ObjectStore
 from infra.registry import ModelRegistry
+from infra.scratch import scratch_folder
 
 
 class DataRefused(ValueError):
@@ -67,16 +66,9 @@ class Platform:
         """Where encoded days are kept between runs."""
         return self.cache_root / "encoded"
 
-    @contextmanager
-    def scratch(self, purpose: str) -> Iterator[Path]:
+    def scratch(self, purpose: str) -> AbstractContextManager[Path]:
         """A folder of its own for one piece of work, removed afterwards."""
-        root = self.cache_root / "scratch"
-        root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=root))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return scratch_folder(self.cache_root / "scratch", purpose=purpose)
 
     def run_ml(self, verb: str, *, spec: Path, out: Path, on_line: Callable[[str], None]) -> None:
         """Run `python -m ml <verb>` as a child process, so that its memory is given back and its end is an exit code.
