@@ -50,6 +50,11 @@ def admitted_samples(platform: Platform, day: date, *, receipt_id: str) -> tuple
         validated_key(day), remedy=f"materialize validated_samples of {day.isoformat()}"
     )
     receipt = Receipt.model_validate_json(artifact.path(RECEIPT_FILE).read_bytes())
+    if SAMPLES_FILE not in artifact.manifest.files:
+        raise DataRefused(
+            f"{day.isoformat()} has no samples, though it was accepted: {'; '.join(receipt.reasons)}; mend that and "
+            "materialize the day again, or exclude it"
+        )
     found = artifact.manifest.files[SAMPLES_FILE].sha256
     if receipt.receipt_id != receipt_id or receipt.content_sha256 != found:
         raise DataRefused(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +145,15 @@ def test_samples_that_are_not_those_of_their_receipt_are_refused(
 def test_samples_never_published_are_refused_with_the_remedy(platform: Platform):
     with pytest.raises(ArtifactMissing, match="materialize validated_samples of 2026-01-05"):
         admitted_samples(platform, DAY, receipt_id="none")
+
+
+def test_an_accepted_day_that_has_no_samples_is_refused_by_name(
+    platform: Platform, publish_day: Callable[..., Receipt], tmp_path: Path, at: Callable[[int], datetime]
+):
+    receipt = publish_day(DAY, verdict="refused", admitted=0)
+    only = tmp_path / "receipt.json"
+    only.write_bytes(receipt.canonical_json())
+    platform.artifacts.publish(f"validated_samples/{DAY}", {"receipt.json": only}, metadata={})
+    record_decision(platform, day=DAY, decision="accept", reason="try", reviewer="ann", decided_at=at(1))
+    with pytest.raises(DataRefused, match="has no samples, though it was accepted: too few rows"):
+        admitted_samples(platform, DAY, receipt_id=receipt.receipt_id)
