@@ -14,12 +14,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file
 
+from ml.atomic_files import atomic_directory, sha256_file, write_json
 from ml.data.batches import Batch
 from ml.data.layout import FeatureLayout
 from ml.data.vocabulary import Vocabulary
 from ml.models.contract import ConversionModel
 from ml.models.factory import build_model
-from ml.training.files import atomic_directory, sha256_file, write_json
 from ml.training.spec import ParsedModelConfig, TrainSpec
 from ml.training.tensor_files import write_tensors
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from ml.atomic_files import atomic_file, write_json
 from ml.bundle import Bundle, load_bundle, smoke_test
 from ml.data.batches import sequential_batches
 from ml.data.encoded_day import EncodedDay
 from ml.data.encoding import encode_day
 from ml.scoring_spec import ScoreSpec
-from ml.training.files import atomic_file, write_json
 
 PREDICTIONS = "predictions.parquet"
 SUMMARY = "score.json"

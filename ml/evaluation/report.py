@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ml.atomic_files import atomic_file
 from ml.evaluation.evaluate import Evaluation
 from ml.evaluation.evaluated_day import TASKS
 from ml.evaluation.intervals import Difference, Interval
@@ -79,7 +78,8 @@ def render(
         raise ReportTooLarge(
             f"the report has {len(encoded):,} bytes, {LARGEST_BYTES:,} are allowed; list fewer days in data_used"
         )
-    _write_atomically(out, encoded)
+    with atomic_file(out) as unfinished:
+        unfinished.write_bytes(encoded)
     return Report(path=out, pictures={picture.name: picture.png for picture in pictures})
 
 
@@ -127,16 +127,3 @@ def _words(identifier: str) -> str:
     for name in ("ctcvr", "ctr", "cvr", "auc", "pcoc"):
         words = words.replace(name, name.upper())
     return words[:1].upper() + words[1:]
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

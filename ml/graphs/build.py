@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import faiss
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict
 
+from ml.atomic_files import atomic_file
 from ml.data.encoded_day import file_sha256
 from ml.data.encoding import encode_days
 from ml.data.layout import Side
@@ -84,7 +83,8 @@ def run(spec: GraphSpec, out_dir: Path) -> GraphReport:
         samples_content_ids=tuple(entry.content_id for entry in spec.days),
         graph_sha256=file_sha256(out_dir / GRAPH_FILE),
     )
-    _write(out_dir / REPORT_FILE, report.model_dump_json(indent=1) + "\n")
+    with atomic_file(out_dir / REPORT_FILE) as draft:
+        draft.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return report
 
 
@@ -115,11 +115,3 @@ def _similarity_quantiles(neighbours: Neighbours) -> dict[str, float]:
         return {}
     found = np.quantile(similarities.astype(np.float64), _QUANTILES)
     return {f"{probability:g}": float(value) for probability, value in zip(_QUANTILES, found, strict=True)}
-
-
-def _write(path: Path, text: str) -> None:
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.chmod(draft, 0o644)
-    os.replace(draft, path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
+
+from ml.atomic_files import atomic_file
 
 if TYPE_CHECKING:
     from ml.graphs.similarity import Neighbours
@@ -88,16 +88,8 @@ def save_graph(path: Path, *, graph: CsrGraph, node_features: npt.NDArray[np.int
         "node_features": node_features,
     }
     _refuse_invalid(path, tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
+    with atomic_file(path) as draft:
         safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, draft)
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
 
 
 def load_graph(path: Path) -> tuple[CsrGraph, npt.NDArray[np.int32]]:

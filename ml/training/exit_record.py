@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ml.training.files import write_json
+from ml.atomic_files import write_json
 
 EXIT_FILE = "exit.json"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from ml.atomic_files import sha256_file
 from ml.data.batches import WindowBatches
 from ml.data.encoding import encode_days
 from ml.data.vocabulary import Vocabulary
 from ml.graphs.graph import load_graph
 from ml.models.layers.node_graph import Graphs, NodeGraph
-from ml.training.files import sha256_file
 from ml.training.spec import TrainSpec
 
 TABLE_FILE = "table.safetensors"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ml.training.files import atomic_file
+from ml.atomic_files import atomic_file
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from ml.atomic_files import sha256_file, write_json
 from ml.bundle import save_bundle
 from ml.data.batches import Batch, WindowBatches
 from ml.data.vocabulary import Vocabulary, build_vocabulary
 from ml.models import ctr
 from ml.models.contract import ConversionModel
 from ml.models.factory import build_model
-from ml.training.files import sha256_file, write_json
 from ml.training.inputs import TABLE, TABLE_FILE, read_graphs, read_pretrained_table, window_batches
 from ml.training.loop import TrainingOutcome, run_epochs
 from ml.training.optimizers import Optimizers

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ml.training.files import atomic_directory, atomic_file, sha256_file, write_json
+from ml.atomic_files import atomic_directory, atomic_file, sha256_file, write_json
 from ml.training.tensor_files import write_tensors
 
 

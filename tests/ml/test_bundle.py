@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ml.atomic_files import sha256_file
 from ml.bundle import Bundle, BundleMismatch, SmokeTestFailed, load_bundle, predict, save_bundle, smoke_test
 from ml.data.batches import Batch
 from ml.data.layout import FeatureLayout
 from ml.models.configs.catalog import parse_model_config
 from ml.models.factory import build_model
 from ml.models.layers.node_graph import Graphs
-from ml.training.files import sha256_file
 from ml.training.spec import TrainSpec
 
 MODELS = [

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from ml.atomic_files import atomic_file
+
 Stream = Literal["impressions", "clicks", "conversions", "truth"]
 
 CONTROL_FOLDER: Final = "_generated"
@@ -130,9 +132,8 @@ def marker_path(*, root: Path, day: date) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a text file by one rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
-    os.replace(beside, path)
+    with atomic_file(path) as beside:
+        beside.write_text(text)
 
 
 def _file_name(stream: Stream, day: date, begun: date) -> str:
