@@ -6,17 +6,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ml.data.fields import FieldSpec
+from ml.data.consistency import check_derived_fields, check_field_thresholds, check_fields, check_windows
+from ml.data.fields import AggregateSpec, FieldSpec, Stage
 from ml.data.policy import AttributionSpec, GateSpec, TrainingDefaults, ValidationSpec, WindowPolicy
-from ml.data.source_spec import EventStreams, Source, Synthetic, WideLog
+from ml.data.source_spec import AliCcp, EventStreams, Source, Synthetic, WideLog
 
 __all__ = [
+    "AggregateSpec",
+    "AliCcp",
     "AttributionSpec",
     "DatasetSpec",
     "Days",
     "EventStreams",
     "FieldSpec",
     "GateSpec",
+    "Stage",
     "Synthetic",
     "TrainingDefaults",
     "ValidationSpec",
@@ -76,25 +80,11 @@ class DatasetSpec(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _consistent_fields(self) -> Self:
-        names = [field.name for field in self.fields]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"fields named twice: {', '.join(repeated)}")
-        for side, key in (("user", self.user_key), ("item", self.item_key)):
-            field = self.field(key) if key in names else None
-            if field is None or field.entity != side or field.kind not in ("id", "category"):
-                raise ValueError(f"{side}_key {key!r} must name a field of entity {side} and kind id or category")
-        for field in self.fields:
-            if field.of is not None and (field.of not in names or self.field(field.of).kind == "sequence"):
-                raise ValueError(
-                    f"sequence {field.name!r} is of {field.of!r}, which is no field that holds single values"
-                )
-        if isinstance(self.source, WideLog) and self.attribution.conversion_window_days:
-            raise ValueError(
-                f"conversion_window_days is {self.attribution.conversion_window_days}, but a wide log's labels are "
-                "complete as published; set attribution.conversion_window_days to 0"
-            )
+    def _consistent(self) -> Self:
+        check_fields(self)
+        check_derived_fields(self)
+        check_field_thresholds(self)
+        check_windows(self)
         return self
 
     def field(self, name: str) -> FieldSpec:
@@ -107,7 +97,32 @@ class DatasetSpec(BaseModel):
     @property
     def labels_complete(self) -> bool:
         """Whether the log arrives with final labels, so that no later day can change them."""
-        return isinstance(self.source, WideLog)
+        return isinstance(self.source, WideLog | AliCcp)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What this log knows users to do, in order."""
+        if self.labels_complete or isinstance(self.source, Synthetic):
+            return ("impression", "click", "conversion")
+        assert isinstance(self.source, EventStreams)
+        known = {"cart": self.source.carts, "favourite": self.source.favourites}
+        return ("impression", "click", *(stage for stage in ("cart", "favourite") if known[stage]), "conversion")
+
+    @property
+    def logged_fields(self) -> tuple[FieldSpec, ...]:
+        """The fields that are read from the log."""
+        return tuple(field for field in self.fields if not field.derived)
+
+    @property
+    def derived_fields(self) -> tuple[FieldSpec, ...]:
+        """The fields that are computed from what happened before the impression."""
+        return tuple(field for field in self.fields if field.derived)
+
+    @property
+    def behaviour_days(self) -> int:
+        """Days before an impression's own whose events its derived fields may look at; 0 where there are none."""
+        reach = [field.aggregate.days if field.aggregate else field.behaviour_days for field in self.derived_fields]
+        return max(reach, default=0)
 
     @property
     def clicks_implied(self) -> bool:
@@ -126,8 +141,16 @@ class DatasetSpec(BaseModel):
         """Days after an impression's own until its labels are mature."""
         if self.labels_complete:
             return 0
-        click_window = 0 if self.clicks_implied else self.attribution.click_window_seconds
-        return self._days_of(click_window + self.attribution.conversion_window_seconds)
+        return self._days_of(self.label_window_seconds)
+
+    @property
+    def label_window_seconds(self) -> int:
+        """Seconds after an impression until its labels are final: a click one window after it, and what follows the
+        click one window after that."""
+        follows = self.attribution.conversion_window_seconds
+        if {"cart", "favourite"} & set(self.stages):
+            follows = max(follows, self.attribution.stage_window_seconds)
+        return follows + (0 if self.clicks_implied else self.attribution.click_window_seconds)
 
     def _days_of(self, seconds: int) -> int:
         """Calendar days that surely hold `seconds`: where clocks are put forward, a day is shorter than 24 hours."""

@@ -4,6 +4,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ml.data.validation_spec import ValidationSpec
+
+__all__ = ["AttributionSpec", "GateSpec", "TrainingDefaults", "ValidationSpec", "WindowPolicy"]
+
 
 class AttributionSpec(BaseModel):
     """Which clicks belong to an impression and which conversions to a click. Windows are half-open: [0, W)."""
@@ -12,32 +16,20 @@ class AttributionSpec(BaseModel):
 
     click_window_seconds: int = Field(default=3600, ge=0, le=7 * 86400, description="from impression to click")
     conversion_window_days: int = Field(default=3, ge=0, le=90, description="W, in days from click to conversion")
+    touch: Literal["last", "first", "none"] = Field(
+        default="last",
+        description="of several clicks that a conversion may follow, the one that is credited; `none`: nothing is "
+        "inferred, and only what the log itself names (click or impression id) is credited",
+    )
+    #: A basket is filled in the session of the click; a day leaves room for the evening.
+    stage_window_seconds: int = Field(
+        default=86400, ge=1, le=30 * 86400, description="from click to add-to-cart or favourite"
+    )
 
     @property
     def conversion_window_seconds(self) -> int:
         """W in seconds."""
         return self.conversion_window_days * 86400
-
-
-class ValidationSpec(BaseModel):
-    """When a day of samples is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    #: 5 %: a broken join or a client release with a wrong clock touches far more; late stragglers far less.
-    max_bad_share: float = Field(default=0.05, ge=0, le=1, description="largest share of quarantined rows")
-    #: Half of the usual volume is a missing hour block or a lost region, not a quiet Sunday.
-    volume_low_ratio: float = Field(default=0.5, ge=0, lt=1, description="least rows / trailing median")
-    #: Three times the usual volume is a replayed feed more often than a success.
-    volume_high_ratio: float = Field(default=3.0, gt=1, description="most rows / trailing median")
-    #: Two weeks hold two of every weekday.
-    volume_history_days: int = Field(default=14, ge=1, le=90)
-    #: A median of fewer days is one of them.
-    volume_min_history: int = Field(default=3, ge=1, le=90)
-    #: Below this, plain chance moves a day's volume by tens of percent.
-    volume_min_median_rows: int = Field(default=1000, ge=0)
-    allow_empty_days: bool = Field(default=False, description="a day without rows is no fault (sparse public logs)")
-    clock_skew_seconds: int = Field(default=0, ge=0, le=3600, description="tolerated between event servers' clocks")
 
 
 class WindowPolicy(BaseModel):
@@ -73,6 +65,13 @@ class TrainingDefaults(BaseModel):
     embedding_dim: int = Field(default=5, ge=1, le=512)
     graph_neighbours: int = Field(default=8, ge=1, le=256, description="K, the neighbours kept per graph node")
     seed: int = Field(default=0, ge=0, lt=2**31)
+    delayed_feedback: Literal["none", "elapsed_time"] = Field(
+        default="none",
+        description="elapsed_time: conversions of days whose labels are not mature count for those not yet seen, by "
+        "the inverse share of conversions that have come after as long",
+    )
+    #: A share below a tenth is known from too few conversions to multiply by.
+    delayed_feedback_cap: float = Field(default=10.0, ge=1, le=1000, description="largest inverse share")
 
 
 class GateSpec(BaseModel):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ml.data.synthetic.config import SyntheticConfig
 
-TimeFormat = Literal["iso", "epoch_seconds", "epoch_milliseconds"]
+TimeFormat = Literal["iso", "epoch_seconds", "epoch_milliseconds", "epoch_microseconds"]
 FileFormat = Literal["parquet", "csv", "jsonlines"]
 #: One raw column, or several joined by ':' where no single column identifies the row.
 Columns = str | tuple[str, ...]
@@ -89,8 +89,29 @@ class ConversionTable(TableSpec):
         return self
 
 
+class StageTable(TableSpec):
+    """Events of an optional stage between click and conversion (add-to-cart, favourite), with references like a
+    conversion's."""
+
+    refers_to: Literal["click_id", "impression_id", "user_item_time"]
+    click_id: Columns | None = None
+    impression_id: Columns | None = None
+    user: Columns | None = None
+    item: Columns | None = None
+
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        required = {
+            "click_id": ("click_id",),
+            "impression_id": ("impression_id",),
+            "user_item_time": ("user", "item"),
+        }
+        _require(self, self.refers_to, required)
+        return self
+
+
 class EventStreams(BaseModel):
-    """Separate streams of impressions, clicks and conversions."""
+    """Separate streams of impressions, clicks and conversions, and optionally of carts and favourites."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -100,6 +121,8 @@ class EventStreams(BaseModel):
         description="a click stream, or `implied` where the log starts at the click (every impression is clicked)"
     )
     conversions: ConversionTable
+    carts: StageTable | None = None
+    favourites: StageTable | None = None
 
 
 class WideTable(TableSpec):
@@ -123,6 +146,20 @@ class WideLog(BaseModel):
     table: WideTable
 
 
+class AliCcp(BaseModel):
+    """Ali-CCP's raw files as published (Tianchi 408). They hold no dates: the train file becomes the first
+    `pseudo_days` days of the log by the order of sample ids, the test file the day after them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["ali_ccp"]
+    train_skeleton: str = Field(min_length=1)
+    train_common: str = Field(min_length=1)
+    test_skeleton: str = Field(min_length=1)
+    test_common: str = Field(min_length=1)
+    pseudo_days: int = Field(default=7, ge=1, le=366, description="D, the days that the train file is split into")
+
+
 class Synthetic(BaseModel):
     """Event streams generated from a seed, with the true probabilities kept beside the data."""
 
@@ -132,7 +169,7 @@ class Synthetic(BaseModel):
     config: SyntheticConfig = SyntheticConfig()
 
 
-Source = Annotated[EventStreams | WideLog | Synthetic, Field(discriminator="kind")]
+Source = Annotated[EventStreams | WideLog | AliCcp | Synthetic, Field(discriminator="kind")]
 
 
 def _require(table: TableSpec, refers_to: str, required: dict[str, tuple[str, ...]]) -> None:

@@ -28,6 +28,19 @@ GOOD: dict[str, Any] = {
 }
 
 
+SEEN = {"name": "seen", "entity": "user", "kind": "sequence", "of": "item", "behaviour": "click"}
+RATE = {"name": "rate", "entity": "item", "kind": "number"}
+BY_TIME = TABLE | {"refers_to": "user_item_time", "user": "u", "item": "i"}
+ALI_CCP = {
+    "kind": "ali_ccp",
+    "train_skeleton": "a",
+    "train_common": "b",
+    "test_skeleton": "c",
+    "test_common": "d",
+    "pseudo_days": 3,
+}
+
+
 def changed(**changes: Any) -> dict[str, Any]:
     """GOOD with values replaced at dotted paths (`__` for the dot)."""
     content = yaml.safe_load(yaml.safe_dump(GOOD))
@@ -55,7 +68,7 @@ def parse(content: dict[str, Any], **environment: str) -> DatasetSpec:
         ({"timezone": "America"}, "timezone", "use an IANA name", "'America'"),
         ({"days__first": "soon"}, "days.first", "valid date", "'soon'"),
         ({"days__last": "2026-01-01"}, "days", "lies before first day", "2026-01-01"),
-        ({"source__kind": "kafka"}, "source", "'event_streams', 'wide_log', 'synthetic'", "kafka"),
+        ({"source__kind": "kafka"}, "source", "'event_streams', 'wide_log', 'ali_ccp', 'synthetic'", "kafka"),
         ({"source__impressions__format": "xlsx"}, "source.impressions.format", "'parquet', 'csv'", "'xlsx'"),
         ({"source__impressions__path": None}, "source.impressions.path", "Field required", "csv"),
         ({"source__conversions__refers_to": "luck"}, "source.conversions.refers_to", "'click_id'", "'luck'"),
@@ -97,6 +110,26 @@ def test_a_fault_is_named_by_its_place_in_the_file(changes: dict[str, Any], path
             "'h' is of 'x'",
         ),
         ({"source": WIDE}, "set attribution.conversion_window_days to 0"),
+        ({"attribution": {"conversion_window_days": 0}}, "in which no conversion can be credited"),
+        (
+            {"source": WIDE, "attribution": {"conversion_window_days": 0}, "fields": [*GOOD["fields"], SEEN]},
+            "which a log of kind wide_log does not have",
+        ),
+        ({"fields": [*GOOD["fields"], {**SEEN, "behaviour": "cart"}]}, "needs the stage 'cart'; this log has"),
+        ({"fields": [*GOOD["fields"], SEEN, {**SEEN, "name": "s", "of": "seen"}]}, "sequence 's' is of 'seen'"),
+        ({"fields": [*GOOD["fields"], {**RATE, "aggregate": {"by": ["x"], "count": "click"}}]}, "derived from 'x'"),
+        (
+            {"fields": [*GOOD["fields"], {**RATE, "aggregate": {"by": ["user"], "count": "click", "mean_of": "item"}}]},
+            "the mean of 'item', which is no number field",
+        ),
+        (
+            {"source": ALI_CCP, "attribution": {"conversion_window_days": 0}, "days__last": "2026-01-07"},
+            "set days.last to 2026-01-08",
+        ),
+        (
+            {"attribution": {"touch": "none"}, "source__conversions": BY_TIME},
+            "set touch to last or first",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(changes: dict[str, Any], why: str) -> None:
@@ -115,7 +148,8 @@ def test_what_is_no_spec_at_all(tmp_path: Path) -> None:
     for text, why in (("a: [", "not valid YAML"), ("- a", "expected a mapping"), ("", "expected a mapping")):
         with pytest.raises(DatasetInvalid, match=why):
             parse_dataset(text, origin="x", environment={})
-    with pytest.raises(DatasetInvalid, match=r"neither a file nor one of the shipped specs \(demo, expedia, taobao\)"):
+    shipped = r"neither a file nor one of the shipped specs \(ali_ccp, demo, expedia, taobao\)"
+    with pytest.raises(DatasetInvalid, match=shipped):
         load_dataset(str(tmp_path / "none.yaml"), environment={})
     (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))
     with pytest.raises(DatasetInvalid, match=r"latin\.yaml: not readable as UTF-8"):
@@ -153,8 +187,8 @@ def test_fields_are_found_by_name_and_days_by_range() -> None:
     [
         ({}, 1, 4),
         ({"attribution": {"click_window_seconds": 86400, "conversion_window_days": 2}}, 1, 3),
-        ({"attribution": {"click_window_seconds": 86401, "conversion_window_days": 0}}, 2, 2),
-        ({"attribution": {"click_window_seconds": 0, "conversion_window_days": 0}}, 0, 0),
+        ({"attribution": {"click_window_seconds": 86401, "conversion_window_days": 1}}, 2, 3),
+        ({"attribution": {"click_window_seconds": 0, "conversion_window_days": 1}}, 0, 1),
         ({"source__clicks": "implied"}, 0, 3),
         ({"source": WIDE, "attribution": {"conversion_window_days": 0}}, 0, 0),
         # A day of 23 hours: 24 hours after 23:59:59 is two days on.

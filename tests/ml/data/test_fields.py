@@ -38,10 +38,29 @@ def test_names_are_plain_lower_case_identifiers(name: str) -> None:
 
 def test_of_belongs_to_sequences_and_only_to_them() -> None:
     assert FieldSpec(name="seen", entity="user", kind="sequence", of="item").max_length == 50
-    with pytest.raises(ValidationError, match="`of` belongs to sequences"):
-        FieldSpec(name="seen", entity="user", kind="sequence")
-    with pytest.raises(ValidationError, match="`of` belongs to sequences"):
+    assert FieldSpec(name="seen", entity="user", kind="sequence", weighted=True).weights_column == "seen_weights"
+    with pytest.raises(ValidationError, match="of; these belong to sequences"):
         FieldSpec(name="seen", entity="user", kind="category", of="item")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"kind": "number", "weighted": True}, "weighted; these belong to sequences"),
+        ({"kind": "id", "behaviour": "click"}, "behaviour; these belong to sequences"),
+        ({"kind": "sequence", "behaviour": "click"}, "name the field whose values it lists"),
+        ({"kind": "sequence", "behaviour": "click", "of": "item", "weighted": True}, "give no weights"),
+        ({"kind": "category", "aggregate": {"by": ["item"], "count": "click"}}, "an aggregate is a number"),
+        ({"kind": "sequence", "behaviour": "click", "of": "item", "column": "c"}, "remove one of both"),
+        (
+            {"kind": "number", "aggregate": {"by": ["item"], "count": "click", "per": "impression", "mean_of": "p"}},
+            "a rate or a mean",
+        ),
+    ],
+)
+def test_derived_fields_and_lists_are_declared_whole(wrong: dict[str, object], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        FieldSpec.model_validate({"name": "a", "entity": "user"} | wrong)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_table_is_daily_where_its_path_names_the_day() -> None:
         ({"delimiter": ";;"}, "delimiter"),
         ({"path": ""}, "path"),
         ({"format": "xlsx"}, "'parquet', 'csv' or 'jsonlines'"),
-        ({"time_format": "epoch"}, "'iso', 'epoch_seconds' or 'epoch_milliseconds'"),
+        ({"time_format": "epoch"}, "'iso', 'epoch_seconds', 'epoch_milliseconds' or 'epoch_microseconds'"),
         ({"where": {"kind": [1]}}, "valid string"),
         ({"colums": "a"}, "Extra inputs are not permitted"),
     ],
@@ -78,5 +78,5 @@ def test_the_kind_tells_which_source_it_is() -> None:
     table = TABLE | {"impression_id": "i", "click": "c", "conversion": "b"}
     assert isinstance(source.validate_python({"kind": "wide_log", "table": table}), WideLog)
     assert isinstance(source.validate_python({"kind": "synthetic"}), Synthetic)
-    with pytest.raises(ValidationError, match="'event_streams', 'wide_log', 'synthetic'"):
+    with pytest.raises(ValidationError, match="'event_streams', 'wide_log', 'ali_ccp', 'synthetic'"):
         source.validate_python({"kind": "kafka"})
