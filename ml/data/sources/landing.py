@@ -1,39 +1,45 @@
 """Lands raw tables as one Parquet file a day with Postclick's column names; labels and rules belong to later steps."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from ml.data.engine import connect, literal, statement
-from ml.data.source_spec import Columns, TableSpec
+from ml.data.source_spec import TableSpec
 from ml.data.sources.columns import RawColumns, TypedColumn, UnknownColumn, select_list
+from ml.data.sources.faults import name_files, unreadable
+from ml.data.sources.headers import TableColumns, read_columns
+from ml.data.sources.lines import TextScan, line_sql, number_lines, scan_text
 from ml.data.sources.tables import (
+    FILE_COLUMN,
+    ROW_COLUMN,
     LandedFile,
     LandingRefused,
-    column_types,
-    common_columns,
     describe_files,
     find_files,
     folder_characters,
     relation,
     selection,
 )
+from ml.data.sources.time_units import LogDays, refuse_wrong_unit
 
 
 @dataclass(frozen=True)
 class LandedTable:
-    """One table of one day: its Parquet file, its rows, the raw files behind it.
+    """One table of one day: its Parquet file, its rows, the raw files behind it and the raw columns that they have.
 
-    `rows_outside` counts rows of a table that holds all days whose time lies in no day of the log.
+    `rows_outside` counts rows of a table that holds all days whose time lies in no day of the log. `columns` are the
+    raw columns of any of the files with their DuckDB types (VARCHAR in CSV, JSON in JSON lines).
     """
 
     path: Path
     rows: int
     files: tuple[LandedFile, ...]
     rows_outside: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,20 +61,23 @@ def land_table(
     `timezone`. A row of unreadable time belongs to the log's first day, where the rules will find it.
     """
     if landing.table.daily:
-        return {day: _land_day(landing, day=day, root=root) for day in days}
+        covered = {day: LogDays(first=first, last=last or day, timezone=timezone) for day in days}
+        return {day: _land_day(landing, day=day, log=covered[day], root=root) for day in days}
     try:
         return _land_split(landing, days=days, first=first, last=last, timezone=timezone, root=root)
     except LandingRefused as refusal:
         return dict.fromkeys(days, refusal)
 
 
-def _land_day(landing: TableLanding, *, day: date, root: Path) -> LandedTable | LandingRefused:
+def _land_day(landing: TableLanding, *, day: date, log: LogDays, root: Path) -> LandedTable | LandingRefused:
     try:
         files = find_files(landing.table, day=day)
+        described = describe_files(files)
         with connect(scratch=root / "scratch") as connection:
-            _read(connection, landing, files)
+            columns = _read(connection, landing, files, log=log)
             out = root / day.isoformat() / f"{landing.name}.parquet"
-            return LandedTable(path=out, rows=_write(connection, "landed", out), files=describe_files(files))
+            rows = _write(connection, "landed", out)
+            return LandedTable(path=out, rows=rows, files=described, columns=columns)
     except LandingRefused as refusal:
         return refusal
 
@@ -80,7 +89,8 @@ def _land_split(
     described = describe_files(files)
     landed: dict[date, LandedTable | LandingRefused] = {}
     with connect(scratch=root / "scratch") as connection:
-        _read(connection, landing, files)
+        log = LogDays(first=first, last=last or max(days), timezone=timezone)
+        columns = _read(connection, landing, files, log=log)
         zone = literal(timezone)
         local_day = f"CAST(timezone({zone}, timezone('UTC', {landing.time_column})) AS DATE)"
         event_day = f"coalesce({local_day}, DATE {literal(first.isoformat())})"
@@ -91,35 +101,58 @@ def _land_split(
         for day in days:
             out = root / day.isoformat() / f"{landing.name}.parquet"
             rows = _write(connection, f"landed WHERE {event_day} = DATE {literal(day.isoformat())}", out)
-            landed[day] = LandedTable(path=out, rows=rows, files=described, rows_outside=rows_outside)
+            landed[day] = LandedTable(path=out, rows=rows, files=described, rows_outside=rows_outside, columns=columns)
     return landed
 
 
-def _read(connection: duckdb.DuckDBPyConnection, landing: TableLanding, files: list[Path]) -> None:
-    names = ", ".join(str(path) for path in files)
+def _read(
+    connection: duckdb.DuckDBPyConnection, landing: TableLanding, files: list[Path], *, log: LogDays
+) -> dict[str, str]:
+    """Read `files` into the table `landed`; returns their raw columns. Raises LandingRefused."""
+    table = landing.table
     try:
-        source = relation(landing.table, files)
-        types = column_types(connection, source)
-        common = common_columns(connection, landing.table, files)
-        # A column that only some of the day's files have would be NULL in the rows of the others.
-        types = {name: kind for name, kind in types.items() if common is None or name in common}
-        raw = RawColumns(types, null_values=landing.table.null_values)
-        columns = select_list(landing.columns(raw))
-        text = statement(
-            "land_table",
-            columns=columns,
-            folder_characters=str(folder_characters(landing.table, files)),
-            source=selection(landing.table, raw, source),
-        )
-        connection.execute(text)
+        scans = [scan_text(table, path) for path in files] if table.format != "parquet" else []
+        seen = read_columns(connection, table, files)
+        _create_landed(connection, landing, files, scans=scans, seen=seen, log=log)
     except UnknownColumn as error:
-        raise LandingRefused(f"{names}: {error}; correct the dataset spec or the file's header") from error
+        names = name_files([error.path] if error.path else files)
+        one = table.format == "csv" and len(seen.types) == 1
+        hint = f" (is its delimiter {table.delimiter!r}?)" if one else ""
+        raise LandingRefused(f"{names}: {error}{hint}; correct the dataset spec or the file's header") from error
     except duckdb.Error as error:
-        first_lines = " ".join(str(error).split("\n")[:3])
-        raise LandingRefused(
-            f"{names}: not readable as {landing.table.format}: {first_lines}; replace the file, then materialize the "
-            "day again"
-        ) from error
+        raise unreadable(error, table=table, files=files) from error
+    return seen.types
+
+
+def _create_landed(
+    connection: duckdb.DuckDBPyConnection,
+    landing: TableLanding,
+    files: list[Path],
+    *,
+    scans: list[TextScan],
+    seen: TableColumns,
+    log: LogDays,
+) -> None:
+    table = landing.table
+    # A column that only some of the files have would be NULL in the rows of the others.
+    raw = RawColumns(seen.types, null_values=table.null_values, lacking=seen.lacking)
+    columns = select_list(landing.columns(raw))
+    json_columns = sorted({*raw.used, *table.where})
+    source = selection(table, raw, relation(table, files, json_columns=json_columns))
+    line = line_sql(table, scans, has_file_index="file_index" in seen.types)
+    text = statement(
+        "land_table",
+        columns=columns,
+        file=FILE_COLUMN,
+        folder_characters=str(folder_characters(table, files)),
+        row=ROW_COLUMN,
+        line=line or "CAST(NULL AS BIGINT)",
+        source=source,
+    )
+    connection.execute(text)
+    if scans and line is None:
+        number_lines(connection, table, files)
+    refuse_wrong_unit(connection, table, raw, files=files, source=source, time_column=landing.time_column, days=log)
 
 
 def _write(connection: duckdb.DuckDBPyConnection, selection: str, out: Path) -> int:
@@ -132,8 +165,3 @@ def _count(connection: duckdb.DuckDBPyConnection, selection: str) -> int:
     row = connection.execute(f"SELECT count(*) FROM {selection}").fetchone()
     assert row is not None
     return int(row[0])
-
-
-def joined_key(raw: RawColumns, name: str, columns: Columns) -> TypedColumn:
-    """A landed id column."""
-    return raw.opaque(name, raw.key(columns))

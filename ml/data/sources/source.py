@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from ml.data.dataset import DatasetSpec, EventStreams, Synthetic, WideLog
-from ml.data.source_spec import ClickTable, ConversionTable, ImpressionTable, WideTable
+from ml.data.dataset import AliCcp, DatasetSpec, EventStreams, Synthetic, WideLog
+from ml.data.source_spec import ClickTable, ConversionTable, ImpressionTable, StageTable, WideTable
 from ml.data.sources.columns import RawColumns, TypedColumn, absent
-from ml.data.sources.landing import LandedTable, TableLanding, joined_key, land_table
+from ml.data.sources.landing import LandedTable, TableLanding, land_table
 from ml.data.sources.tables import LandingRefused
 
 
@@ -32,19 +32,27 @@ class LogSource:
         self._feed_root = feed_root
 
     def land_events(self, *, days: Sequence[date], root: Path) -> list[LandedDay]:
-        """Land impressions and, where the log has a click stream, clicks: `root/<day>/{impressions,clicks}.parquet`."""
+        """Land impressions and the streams of clicks, carts and favourites that the log has: `root/<day>/*.parquet`."""
         source = self._spec.source
         if isinstance(source, WideLog):
             return self._land([_wide(self._spec, source.table)], days=days, root=root)
+        if isinstance(source, AliCcp):
+            # numpy and pyarrow are loaded only where such files are read.
+            from ml.data.sources.ali_ccp.landing import land_impressions
+
+            by_day = land_impressions(spec=self._spec, days=days, root=root)
+            return [_gather(day, {"impressions": by_day[day]}) for day in days]
         streams = self._streams(days)
         landings = [_impressions(self._spec, streams.impressions)]
         if isinstance(streams.clicks, ClickTable):
             landings.append(_clicks(self._spec, streams.clicks))
+        stages = {"cart": streams.carts, "favourite": streams.favourites}
+        landings += [_stage(self._spec, stage, table) for stage, table in stages.items() if table is not None]
         return self._land(landings, days=days, root=root)
 
     def land_conversions(self, *, days: Sequence[date], root: Path) -> list[LandedDay]:
-        """Land conversions: `root/<day>/conversions.parquet`; a wide log has none of its own and lands no table."""
-        if isinstance(self._spec.source, WideLog):
+        """Land conversions: `root/<day>/conversions.parquet`; a log with label columns has none of its own."""
+        if self._spec.labels_complete:
             return [LandedDay(day=day, tables={}) for day in days]
         return self._land([_conversions(self._spec, self._streams(days).conversions)], days=days, root=root)
 
@@ -83,10 +91,10 @@ def _gather(day: date, tables: dict[str, LandedTable | LandingRefused]) -> Lande
 def _sample_columns(spec: DatasetSpec, raw: RawColumns) -> list[TypedColumn]:
     user, item = spec.field(spec.user_key), spec.field(spec.item_key)
     return [
-        joined_key(raw, "user_key", user.source_column),
-        joined_key(raw, "item_key", item.source_column),
-        joined_key(raw, "unit_key", spec.unit_key or user.source_column),
-        *(raw.field(field) for field in spec.fields),
+        raw.keyed("user_key", user.source_column),
+        raw.keyed("item_key", item.source_column),
+        raw.keyed("unit_key", spec.unit_key or user.source_column),
+        *(column for field in spec.logged_fields for column in raw.field(field)),
     ]
 
 
@@ -94,7 +102,7 @@ def _impressions(spec: DatasetSpec, table: ImpressionTable) -> TableLanding:
     def columns(raw: RawColumns) -> list[TypedColumn]:
         time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
         return [
-            joined_key(raw, "impression_id", table.impression_id),
+            raw.keyed("impression_id", table.impression_id),
             raw.typed("impression_time", table.time, time),
             *_sample_columns(spec, raw),
         ]
@@ -111,6 +119,14 @@ def _clicks(spec: DatasetSpec, table: ClickTable) -> TableLanding:
         ]
 
     return TableLanding(name="clicks", table=table, columns=columns, time_column="click_time")
+
+
+def _stage(spec: DatasetSpec, stage: str, table: StageTable) -> TableLanding:
+    def columns(raw: RawColumns) -> list[TypedColumn]:
+        time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
+        return [*_references(raw, table), raw.typed(f"{stage}_time", table.time, time)]
+
+    return TableLanding(name=f"{stage}s", table=table, columns=columns, time_column=f"{stage}_time")
 
 
 def _conversions(spec: DatasetSpec, table: ConversionTable) -> TableLanding:
@@ -135,10 +151,10 @@ def _wide(spec: DatasetSpec, table: WideTable) -> TableLanding:
     def columns(raw: RawColumns) -> list[TypedColumn]:
         time = raw.time(table.time, format=table.time_format, timezone=spec.timezone)
         return [
-            joined_key(raw, "impression_id", table.impression_id),
+            raw.keyed("impression_id", table.impression_id),
             raw.typed("impression_time", table.time, time),
-            raw.typed("click", table.click, raw.whole_number(table.click)),
-            raw.typed("conversion", table.conversion, raw.whole_number(table.conversion)),
+            raw.typed("click", table.click, raw.label(table.click)),
+            raw.typed("conversion", table.conversion, raw.label(table.conversion)),
             optional_time(raw, "click_time", table.click_time),
             optional_time(raw, "conversion_time", table.conversion_time),
             _optional_number(raw, "value", table.value),
@@ -149,7 +165,7 @@ def _wide(spec: DatasetSpec, table: WideTable) -> TableLanding:
     return TableLanding(name="impressions", table=table, columns=columns, time_column="impression_time")
 
 
-def _references(raw: RawColumns, table: ClickTable | ConversionTable) -> list[TypedColumn]:
+def _references(raw: RawColumns, table: ClickTable | ConversionTable | StageTable) -> list[TypedColumn]:
     """The columns by which an event may name what it follows; those that it does not use are NULL."""
     return [
         _optional_key(raw, "click_id", table.click_id),
@@ -160,7 +176,7 @@ def _references(raw: RawColumns, table: ClickTable | ConversionTable) -> list[Ty
 
 
 def _optional_key(raw: RawColumns, name: str, columns: str | tuple[str, ...] | None) -> TypedColumn:
-    return absent(name, "VARCHAR") if columns is None else joined_key(raw, name, columns)
+    return absent(name, "VARCHAR") if columns is None else raw.keyed(name, columns)
 
 
 def _optional_number(raw: RawColumns, name: str, column: str | None) -> TypedColumn:

@@ -2,6 +2,7 @@
 CREATE OR REPLACE TEMP TABLE landed AS
 SELECT
     {columns},
-    substr(filename, {folder_characters} + 1) AS source_file,
-    row_number() OVER () AS source_row
+    substr({file}, {folder_characters} + 1) AS source_file,
+    {row} AS source_row,
+    {line} AS source_line
 FROM {source}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.engine import connect, identifier, literal, parquet, statement
+from ml.data.engine import connect, identifier, literal, parquet, statement, write_parquet
 
 texts = st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=20)
 
@@ -45,11 +45,11 @@ def test_the_connection_reads_utc_spills_into_scratch_and_loads_nothing_from_the
 
 
 def test_a_statement_has_its_places_filled_and_none_left_empty() -> None:
-    text = statement("event_counts", reference="shown", event_time="t", events="(SELECT 1)")
+    text = statement("event_counts", reference="shown", event_time="t", repeated="FALSE", events="(SELECT 1)")
     assert "{" not in text
     assert "FROM (SELECT 1)" in text
     with pytest.raises(KeyError, match="events"):
-        statement("event_counts", reference="shown", event_time="t")
+        statement("event_counts", reference="shown", event_time="t", repeated="FALSE")
 
 
 def test_files_are_read_in_their_order_by_name_and_folders_add_no_column(tmp_path: Path) -> None:
@@ -61,3 +61,11 @@ def test_files_are_read_in_their_order_by_name_and_folders_add_no_column(tmp_pat
     found = duckdb.sql(f"SELECT * FROM {parquet([two / 'f.parquet', one / 'f.parquet'])}")
     assert found.columns == ["b", "a"]
     assert found.fetchall() == [("z", 3), ("x", 1), ("y", 2)]
+
+
+def test_rows_are_written_in_their_order_into_a_folder_that_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "it's.parquet"
+    with connect(scratch=tmp_path / "scratch") as connection:
+        assert write_parquet(connection, "SELECT n FROM range(3) AS made(n) ORDER BY n DESC", out) == 3
+        assert write_parquet(connection, "SELECT 7 AS n", out) == 1
+    assert pq.read_table(out).to_pylist() == [{"n": 7}]

@@ -78,6 +78,66 @@ def test_streams_land_under_our_names_with_what_could_not_be_read(feed: Path) ->
     assert broken["unparsed_columns"] == ["conversion_time=?", "value=x"]
 
 
+def test_carts_and_favourites_land_with_the_events_and_what_is_derived_is_not_read(feed: Path) -> None:
+    for day in DAYS:
+        (feed / f"cart-{day}.csv").write_text(f"click,at\nc1,{day} 10:01:30\nc1,later\n")
+        (feed / f"favourite-{day}.csv").write_text(f"uid,iid,at\nu2,i2,{day} 11:00:30\n")
+    source = streams(feed)
+    table = {"format": "csv", "time": "at"}
+    source["carts"] = table | {"path": f"{feed}/cart-{{day}}.csv", "refers_to": "click_id", "click_id": "click"}
+    source["favourites"] = table | {"path": f"{feed}/favourite-{{day}}.csv", "refers_to": "user_item_time"}
+    source["favourites"] |= {"user": "uid", "item": "iid"}
+    derived = [
+        {"name": "carted", "entity": "user", "kind": "sequence", "of": "item", "behaviour": "cart"},
+        {"name": "item_clicks", "entity": "item", "kind": "number", "aggregate": {"by": ["item"], "count": "click"}},
+    ]
+    spec = dataset(source, fields=FIELDS + derived)
+    first, second = LogSource(spec=spec, feed_root=feed).land_events(days=DAYS, root=feed / "out")
+    assert list(first.tables) == ["impressions", "clicks", "carts", "favourites"]
+    assert not {"carted", "item_clicks"} & set(rows(first, "impressions")[0])
+    cart, broken = rows(first, "carts")
+    assert cart == {
+        "click_id": "c1",
+        "impression_id": None,
+        "user_key": None,
+        "item_key": None,
+        "cart_time": datetime(2026, 3, 2, 10, 1, 30),
+        "unparsed_columns": [],
+        "source_file": f"cart-{DAYS[0]}.csv",
+        "source_row": 1,
+        "source_line": 2,
+    }
+    assert (broken["cart_time"], broken["unparsed_columns"]) == (None, ["cart_time=later"])
+    [favourite] = rows(second, "favourites")
+    assert (favourite["user_key"], favourite["item_key"]) == ("u2", "i2")
+    assert favourite["favourite_time"] == datetime(2026, 3, 3, 11, 0, 30)
+
+    (feed / f"cart-{DAYS[0]}.csv").unlink()
+    refused, landed = LogSource(spec=spec, feed_root=feed).land_events(days=DAYS, root=feed / "again")
+    assert f"cart-{DAYS[0]}.csv" in str(refused.refused)
+    assert landed.refused is None
+
+
+def test_a_weighted_sequence_lands_its_weights_after_its_values(feed: Path) -> None:
+    fields = [*FIELDS[:3], FIELDS[3] | {"weighted": True}, {"name": "cost", "entity": "item"}]
+    for day in DAYS:
+        (feed / f"shown-{day}.csv").write_text(
+            f"uid,n,iid,at,cost,history\nu1,1,i1,{day} 10:00:00,9,i2:.5|i3:2\nu1,2,i1,{day} 10:00:01,9,i2|i3:2\n"
+        )
+    spec = dataset(streams(feed), fields=fields)
+    good, bad = rows(LogSource(spec=spec, feed_root=feed).land_events(days=DAYS, root=feed / "out")[0], "impressions")
+    names = list(good)
+    assert names[names.index("price") : names.index("source_file")] == [
+        "price",
+        "history",
+        "history_weights",
+        "cost",
+        "unparsed_columns",
+    ]
+    assert (good["history"], good["history_weights"]) == (["i2", "i3"], [0.5, 2.0])
+    assert (bad["history_weights"], bad["unparsed_columns"]) == ([None, 2.0], ["history_weights=i2|i3:2"])
+
+
 def test_implied_clicks_land_no_click_table(feed: Path) -> None:
     spec = dataset(streams(feed, clicks="implied"))
     landed = LogSource(spec=spec, feed_root=feed).land_events(days=DAYS, root=feed / "out")
@@ -96,7 +156,7 @@ def test_a_wide_log_carries_its_labels_and_has_no_conversions_of_its_own(tmp_pat
     path = tmp_path / "wide.csv"
     path.write_text(
         "uid,iid,at,cost,history,clicked,bought,paid,search\n"
-        "u1,i1,2026-03-02 10:00:00,1,,1,1,30.5,s1\n"
+        "u1,i1,2026-03-02 10:00:00,1,,1,true,30.5,s1\n"
         "u1,i2,2026-03-03 10:00:00,2,,0.5,no,,s2\n"
     )
     table = {"path": str(path), "format": "csv", "time": "at", "impression_id": ["search", "iid"]}

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import pytest
 
 from ml.data.source_spec import TableSpec
 from ml.data.sources.columns import RawColumns
+from ml.data.sources.headers import column_types
 from ml.data.sources.tables import (
+    FILE_COLUMN,
     LandingRefused,
-    column_types,
-    common_columns,
     describe_files,
     find_files,
     relation,
@@ -30,7 +30,7 @@ def table(path: Path | str, **settings: Any) -> TableSpec:
     return TableSpec.model_validate({"path": str(path), "format": "csv", "time": "t"} | settings)
 
 
-def rows(spec: TableSpec, paths: list[Path], columns: str = "* EXCLUDE (filename)") -> list[tuple[Any, ...]]:
+def rows(spec: TableSpec, paths: list[Path], columns: str = f"* EXCLUDE ({FILE_COLUMN})") -> list[tuple[Any, ...]]:
     return duckdb.sql(f"SELECT {columns} FROM {relation(spec, paths)}").fetchall()
 
 
@@ -54,9 +54,40 @@ def test_no_file_and_an_empty_file_are_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path / "2026-01-05.csv", "")
     with pytest.raises(LandingRefused, match=r"2026-01-05\.csv is empty \(0 bytes\); deliver it again"):
         find_files(table(tmp_path / "{day}.csv"), day=DAY)
+    (tmp_path / "2026-01-06.csv").symlink_to(tmp_path / "nowhere.csv")
+    write(tmp_path / "2026-01-06b.csv", "a,t\n")
+    with pytest.raises(LandingRefused, match=r"2026-01-06\.csv is no file \(a link to nothing\?\); deliver it"):
+        find_files(table(tmp_path / "{day}*.csv"), day=DAY + timedelta(days=1))
     (tmp_path / "folder").mkdir()
     with pytest.raises(LandingRefused, match="a folder without files"):
         find_files(table(tmp_path / "folder"), day=None)
+
+
+def test_folders_may_be_links_and_names_may_look_like_patterns(tmp_path: Path) -> None:
+    # DuckDB takes brackets and stars in a name for a pattern, and reads another file.
+    for name in ("part[1].csv", "part1.csv", "part*.csv", "day=2026-01-05/year=1999/a.csv"):
+        write(tmp_path / "real" / name, f"a,t\n{name},x\n")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for name in ("part[1].csv", "part*.csv"):
+        spec = table(tmp_path / "link" / name)
+        files = find_files(spec, day=None)
+        assert rows(spec, files) == [(name, "x")]
+    spec = table(tmp_path / "link" / "day={day}" / "**" / "*.csv")
+    assert rows(spec, find_files(spec, day=DAY)) == [("day=2026-01-05/year=1999/a.csv", "x")]
+
+
+def test_bytes_that_are_text_are_text_in_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"t": pa.array(["é👩".encode()], pa.binary())}), path)
+    assert rows(table(path, format="parquet"), [path]) == [("é👩",)]
+    pq.write_table(pa.table({"t": pa.array([b"\xff\xfe"], pa.binary())}), path)
+    with pytest.raises(duckdb.Error, match="not valid UTF8"):
+        rows(table(path, format="parquet"), [path])
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(LandingRefused, match=r"gone\.csv: No such file or directory; make it readable"):
+        describe_files([tmp_path / "gone.csv"])
 
 
 def test_a_file_is_described_by_its_stored_bytes(tmp_path: Path) -> None:
@@ -88,7 +119,7 @@ def test_json_values_keep_their_text_however_their_types_mix(tmp_path: Path) -> 
     path = write(tmp_path / "a.json", lines)
     spec = table(path, format="jsonlines")
     types = column_types(duckdb.connect(), relation(spec, [path]))
-    assert set(types) == {"a", "late", "filename"}
+    assert set(types) == {"a", "late", FILE_COLUMN}
     raw = RawColumns(types)
     found = rows(spec, [path], f"{raw.text('a')}, {raw.text('late')}")
     assert (len(found), found[1], found[-1]) == (25_001, ("1", None), ("n/a", "2026-01-05 1:00:00"))
@@ -108,17 +139,3 @@ def test_where_keeps_the_rows_of_its_values_in_every_format(tmp_path: Path, form
     raw = RawColumns(column_types(duckdb.connect(), source))
     kept = duckdb.sql(f"SELECT {raw.text('t')} FROM {selection(spec, raw, source)}").fetchall()
     assert kept == [("b",), ("d",)]
-
-
-def test_a_column_named_twice_is_refused_and_common_columns_are_those_of_every_file(tmp_path: Path) -> None:
-    connection = duckdb.connect()
-    one, two = write(tmp_path / "1.csv", "a,t\n1,x\n"), write(tmp_path / "2.csv", "t,b\nx,2\n")
-    assert common_columns(connection, table(one), [one, two]) == {"t"}
-    twice = write(tmp_path / "3.csv", "a,t,a\n1,x,2\n")
-    with pytest.raises(LandingRefused, match=r"3\.csv names columns twice: a; rename"):
-        common_columns(connection, table(twice), [one, twice])
-    parquet = tmp_path / "4.parquet"
-    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["t", "t"]), parquet)
-    with pytest.raises(LandingRefused, match=r"4\.parquet names columns twice: t"):
-        common_columns(connection, table(parquet, format="parquet"), [parquet])
-    assert common_columns(connection, table(one, header=False, names=["x", "y"]), [one]) is None

@@ -1,0 +1,1 @@
+"""Ali-CCP's raw files as published."""
