@@ -59,7 +59,7 @@ class Picture:
 def draw_pictures(*, rows: JudgedRows, champion: JudgedRows | None, curve: TrainingCurve) -> list[Picture]:
     """ROC of all tasks, reliability of each, and the training's curves; what cannot be measured says so."""
     pictures = [
-        _picture(
+        draw_picture(
             "roc",
             "ROC",
             "Dashed: the champion." if champion else "Further above the diagonal is better.",
@@ -67,7 +67,7 @@ def draw_pictures(*, rows: JudgedRows, champion: JudgedRows | None, curve: Train
         )
     ]
     pictures += [
-        _picture(
+        draw_picture(
             f"reliability_{task}",
             f"Reliability, {task.upper()}",
             "Bins of equal mass; bars are 95 % of chance. On the diagonal predicted and observed agree.",
@@ -76,11 +76,11 @@ def draw_pictures(*, rows: JudgedRows, champion: JudgedRows | None, curve: Train
         for task in TASKS
     ]
     pictures.append(
-        _picture("training", "Training", curve.note or "Loss by step.", lambda axes: _draw_steps(axes, curve))
+        draw_picture("training", "Training", curve.note or "Loss by step.", lambda axes: _draw_steps(axes, curve))
     )
     if curve.epochs:
         pictures.append(
-            _picture(
+            draw_picture(
                 "validation",
                 "Validation by epoch",
                 "On rows held out of the training days.",
@@ -90,7 +90,8 @@ def draw_pictures(*, rows: JudgedRows, champion: JudgedRows | None, curve: Train
     return pictures
 
 
-def _picture(name: str, title: str, caption: str, draw: Callable[[Axes], None]) -> Picture:
+def draw_picture(name: str, title: str, caption: str, draw: Callable[[Axes], None]) -> Picture:
+    """One picture in the house's style; `draw` fills its axes. The same input gives the same bytes."""
     style: dict[Any, Any] = _STYLE
     with mpl.rc_context(style):
         figure = Figure(figsize=(4.4, 3.4), layout="constrained")

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import assets.label_events
@@ -62,21 +65,51 @@ def test_a_restated_input_makes_only_what_rests_on_it_anew(landed: SimpleNamespa
     landed.of(DAYS[0])
     (_, _, before), made = landed.of(DAYS[0]), len(landed.made)
     source = landed.platform.artifacts.open(f"raw_conversions/{DAYS[0]}")
-    other = landed.platform.artifacts.open(f"raw_conversions/{DAYS[1]}").path("conversions.parquet")
-    landed.platform.artifacts.publish(source.manifest.key, {"conversions.parquet": other}, metadata={"arrived": {}})
+    fewer = tmp_path / "fewer.parquet"
+    pq.write_table(pq.read_table(source.path("conversions.parquet")).slice(1), fewer)
+    landed.platform.artifacts.publish(source.manifest.key, {"conversions.parquet": fewer}, metadata={"arrived": {}})
     _, _, after = landed.of(DAYS[0])
-    assert landed.made[made:] == [f"credited_conversions/{DAYS[0]}/credits.parquet"]
+    # The days after it look for repeated orders in it; they find none, so that their content stays what it was.
+    assert landed.made[made:] == [f"credited_conversions/{day}/credits.parquet" for day in DAYS[:3]]
     changed = {key for key in after if after[key] != before[key]}
     assert changed == {f"credited_conversions/{DAYS[0]}"}
+
+
+def test_an_order_that_comes_again_on_a_later_day_is_credited_on_the_first_alone(
+    landed: SimpleNamespace, tmp_path: Path
+):
+    first, second = (landed.platform.artifacts.open(f"raw_conversions/{day}") for day in DAYS[:2])
+    both = [pq.read_table(one.path("conversions.parquet")) for one in (second, first)]
+    again = pa.concat_tables(
+        [
+            both[0],
+            both[1].set_column(
+                both[1].schema.get_field_index("source_row"), "source_row", pc.add(both[1]["source_row"], len(both[0]))
+            ),
+        ]
+    )
+    pq.write_table(again, tmp_path / "again.parquet")
+    landed.platform.artifacts.publish(
+        second.manifest.key, {"conversions.parquet": tmp_path / "again.parquet"}, metadata={"arrived": {}}
+    )
+    events, _, _ = landed.of(DAYS[0])
+    ranks = [pq.read_table(path)["duplicate_rank"].to_pylist() for path in events.credits[:2]]
+    assert set(ranks[0]) == {1}
+    assert ranks[1] == [1] * len(both[0]) + [2] * len(both[1])
 
 
 def test_other_attribution_windows_make_other_events(landed: SimpleNamespace):
     landed.of(DAYS[0])
     made = len(landed.made)
-    changes = {"click_window_seconds": 60, "conversion_window_days": 1}
-    other = landed.spec.model_copy(update={"attribution": landed.spec.attribution.model_copy(update=changes)})
-    landed.of(DAYS[0], under=other)
-    assert len(landed.made) > made
+    for section, changes in (
+        ("attribution", {"click_window_seconds": 60}),
+        ("attribution", {"touch": "first"}),
+        ("validation", {"clock_skew_seconds": 5}),
+    ):
+        other = getattr(landed.spec, section).model_copy(update=changes)
+        landed.of(DAYS[0], under=landed.spec.model_copy(update={section: other}))
+        assert len(landed.made) > made, changes
+        made = len(landed.made)
 
 
 def test_labels_are_observed_up_to_the_first_gap(landed: SimpleNamespace, tmp_path: Path):

@@ -1,26 +1,27 @@
--- Every conversion of one day with the click it names; what follows a late click is late as well.
-SELECT
-    conversions.* EXCLUDE (user_key, item_key),
-    coalesce(conversions.user_key, touched.user_key) AS user_key,
-    coalesce(conversions.item_key, touched.item_key) AS item_key,
-    touched.shown_impression AS credited_impression,
-    touched.shown_time AS credited_time,
-    touched.click_time AS credited_click_time,
-    coalesce(
-        touched.late OR epoch_us(conversions.conversion_time) - epoch_us(touched.click_time) >= {window_us}, FALSE
-    ) AS late
-FROM {conversions} AS conversions
-LEFT JOIN (
+-- Every event of one day with the click it names; of several clicks with one id the first.
+WITH events AS (
+    SELECT * FROM {events}
+),
+touched AS (
     SELECT
-        click_id,
-        min_by(shown_impression, (click_time, source_file, source_row)) AS shown_impression,
-        min_by(shown_time, (click_time, source_file, source_row)) AS shown_time,
-        min_by(late, (click_time, source_file, source_row)) AS late,
-        min_by(user_key, (click_time, source_file, source_row)) AS user_key,
-        min_by(item_key, (click_time, source_file, source_row)) AS item_key,
-        min(click_time) AS click_time
-    FROM {touches}
-    WHERE click_id IS NOT NULL AND click_time IS NOT NULL AND shown_impression IS NOT NULL
-    GROUP BY click_id
-) AS touched ON conversions.click_id = touched.click_id
-ORDER BY conversions.source_row
+        touches.click_id,
+        min(
+            struct_pack(
+                click_time := touches.click_time,
+                source_file := touches.source_file,
+                source_row := touches.source_row,
+                late := touches.late,
+                shown_impression := touches.shown_impression,
+                shown_time := touches.shown_time,
+                user_key := touches.user_key,
+                item_key := touches.item_key
+            )
+        ) AS touch
+    FROM {touches} AS touches
+    SEMI JOIN events ON touches.click_id = events.click_id
+    WHERE touches.click_time IS NOT NULL AND touches.shown_time IS NOT NULL AND touches.shown_impression IS NOT NULL
+    GROUP BY touches.click_id
+)
+SELECT events.*, touched.touch AS chosen
+FROM events
+LEFT JOIN touched ON events.click_id = touched.click_id

@@ -1,4 +1,4 @@
--- What every sample carries beyond its log: how old its labels are, whether its id was seen before, what was unreadable.
+-- What every sample carries beyond its log: how old its labels are, and how much of it was unreadable.
 SELECT
     row_kind,
     impression_id,
@@ -8,21 +8,23 @@ SELECT
     impression_time,
     click_time,
     conversion_time,
+    cart_time,
+    favourite_time,
     click,
     conversion,
+    cart,
+    favourite,
     value,
     order_id,
     {label_age} AS label_age_seconds,
     {mature} AS mature,
-    CASE
-        WHEN row_kind <> 'impression' THEN NULL
-        WHEN impression_id IS NULL THEN 1
-        ELSE row_number() OVER (PARTITION BY row_kind, impression_id ORDER BY source_row)
-    END AS duplicate_rank,
+    duplicate_rank,
+    duplicate_conflict,
     CAST(len(unparsed_columns) AS BIGINT) AS unparsed_count,
     unparsed_columns,
     source_file,
     source_row,
+    source_line,
     {field_names}
-FROM every_row
-ORDER BY _kind_order, source_row
+FROM ({every_row}) AS every_row
+{order}

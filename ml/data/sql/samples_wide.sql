@@ -1,23 +1,27 @@
 -- A wide log's impressions already carry their labels.
-WITH every_row AS (
-    SELECT
-        0 AS _kind_order,
-        'impression' AS row_kind,
-        impression_id,
-        user_key,
-        item_key,
-        unit_key,
-        impression_time,
-        click_time,
-        conversion_time,
-        click,
-        conversion,
-        value,
-        order_id,
-        {fields},
-        unparsed_columns,
-        source_file,
-        source_row
-    FROM {impressions} AS shown
-)
-{finish}
+SELECT
+    CAST('impression' AS {kinds}) AS row_kind,
+    shown.impression_id,
+    shown.user_key,
+    shown.item_key,
+    shown.unit_key,
+    shown.impression_time,
+    shown.click_time,
+    shown.conversion_time,
+    CAST(NULL AS TIMESTAMP) AS cart_time,
+    CAST(NULL AS TIMESTAMP) AS favourite_time,
+    shown.click,
+    shown.conversion,
+    CAST(NULL AS BIGINT) AS cart,
+    CAST(NULL AS BIGINT) AS favourite,
+    shown.value,
+    shown.order_id,
+    coalesce(copies.duplicate_rank, 1) AS duplicate_rank,
+    coalesce(copies.duplicate_conflict, FALSE) AS duplicate_conflict,
+    shown.unparsed_columns,
+    shown.source_file,
+    shown.source_row,
+    shown.source_line,
+    {fields}
+FROM {shown} AS shown
+LEFT JOIN copies ON shown.source_row = copies.source_row

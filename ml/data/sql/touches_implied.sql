@@ -10,6 +10,7 @@ SELECT
     FALSE AS late,
     CAST([] AS VARCHAR[]) AS unparsed_columns,
     source_file,
-    source_row
+    source_row,
+    source_line
 FROM {impressions}
 ORDER BY source_row
