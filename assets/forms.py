@@ -1,7 +1,7 @@
 """The validated forms of the Dagster launchpad: what a person may set for one run of a model asset."""
 
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import dagster as dg
 from pydantic import Field, create_model
@@ -10,11 +10,15 @@ from pydantic.fields import FieldInfo
 from ml.data.dataset import DatasetSpec
 from ml.data.policy import WindowPolicy
 from ml.models.configs.catalog import model_names
+from ml.training.spec import DelayedFeedbackOption
 
 FormT = TypeVar("FormT", bound="WindowForm")
 
 #: Names of the models there are, for the form's list.
 ModelName = Enum("ModelName", {name: name for name in model_names()})
+
+#: What the training defaults allow, for the form's list.
+DelayedFeedback = Enum("DelayedFeedback", {name: name for name in get_args(DelayedFeedbackOption)})
 
 
 class WindowForm(dg.Config):
@@ -54,6 +58,9 @@ class ModelForm(WindowForm):
     learning_rate: float | None = Field(default=None, gt=0, le=1, description="Adam's learning rate")
     batch_size: int | None = Field(default=None, ge=1, le=1_000_000, description="impressions a step")
     seed: int | None = Field(default=None, ge=0, lt=2**31, description="seed of weights, order and split")
+    delayed_feedback: DelayedFeedback | None = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default=None, description="elapsed_time: conversions of immature days count for those still to come"
+    )
 
     def model_settings(self, spec: DatasetSpec) -> dict[str, Any]:
         """Name and hyper-parameters: those of the dataset spec where it is the same model, under the form's own."""
@@ -73,6 +80,7 @@ def shown_with_defaults(form: type[FormT], spec: DatasetSpec) -> type[FormT]:
         "learning_rate": training.learning_rate,
         "batch_size": training.batch_size,
         "seed": training.seed,
+        "delayed_feedback": DelayedFeedback[training.delayed_feedback],  # pyright: ignore[reportIndexIssue]
     }
     fields = {
         name: (field.annotation, FieldInfo.merge_field_infos(field, default=values[name]))

@@ -112,6 +112,7 @@ def _train_spec(
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "seed": config.seed,
+        "delayed_feedback": None if config.delayed_feedback is None else config.delayed_feedback.value,
         "inputs": {
             "vocabulary_dir": embeddings.directory() / "vocabulary",
             # Versions are of content alone: a log with timings beside a table does not make another model.

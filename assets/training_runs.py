@@ -66,6 +66,8 @@ def base_train_spec(
         "validation_share": defaults.validation_share,
         "seed": defaults.seed,
         "min_count": defaults.min_count,
+        "delayed_feedback": defaults.delayed_feedback,
+        "delayed_feedback_cap": defaults.delayed_feedback_cap,
         "as_of": as_of,
         "days": days,
         "runtime": {

@@ -33,6 +33,7 @@ TOLERANCE = 1e-6
 """Largest difference of a probability between the trainer's process and a fresh one."""
 
 _SEQUENCE = "sequence."
+_WEIGHTS = "weights."
 _PROBABILITIES = ("p_ctr", "p_cvr", "p_ctcvr")
 
 Floats = npt.NDArray[np.float64]
@@ -197,6 +198,7 @@ def _frozen_tensors(model: ConversionModel, frozen: Batch) -> dict[str, torch.Te
     features = frozen.features[:FROZEN_ROWS]
     tensors = {"features": features}
     tensors |= {_SEQUENCE + name: ids[:FROZEN_ROWS] for name, ids in frozen.sequences.items()}
+    tensors |= {_WEIGHTS + name: weights[:FROZEN_ROWS] for name, weights in frozen.sequence_weights.items()}
     answer = predict(model, _frozen_batch(tensors))
     return tensors | {name: torch.from_numpy(getattr(answer, name)) for name in _PROBABILITIES}
 
@@ -204,6 +206,16 @@ def _frozen_tensors(model: ConversionModel, frozen: Batch) -> dict[str, torch.Te
 def _frozen_batch(tensors: dict[str, torch.Tensor]) -> Batch:
     """The frozen features as a batch; no label is needed to score it."""
     features = tensors["features"]
-    sequences = {name.removeprefix(_SEQUENCE): ids for name, ids in tensors.items() if name.startswith(_SEQUENCE)}
     blank = torch.zeros(len(features))
-    return Batch(features=features, sequences=sequences, click=blank, conversion=blank, value=blank)
+    return Batch(
+        features=features,
+        sequences=_named(tensors, _SEQUENCE),
+        sequence_weights=_named(tensors, _WEIGHTS),
+        click=blank,
+        conversion=blank,
+        value=blank,
+    )
+
+
+def _named(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -23,7 +23,9 @@ def run(spec_path: Path, out: Path) -> int:
     prepare_out(out)
     started = time.monotonic()
 
-    def end(status: str, reason: str | None = None, signal_name: str | None = None) -> None:
+    def end(
+        status: str, reason: str | None = None, signal_name: str | None = None, shortfalls: tuple[str, ...] = ()
+    ) -> None:
         record = ExitRecord.model_validate(
             {
                 "status": status,
@@ -31,6 +33,7 @@ def run(spec_path: Path, out: Path) -> int:
                 "signal": signal_name,
                 "peak_memory_bytes": peak_memory_bytes(),
                 "seconds": round(time.monotonic() - started, 3),
+                "shortfalls": shortfalls,
             }
         )
         record.save(out)
@@ -55,7 +58,7 @@ def _run(spec_path: Path, out: Path, termination: Termination, end: Callable[...
         end("failed", str(refusal))
         raise
     try:
-        trainer.run(spec, out, termination)
+        shortfalls = trainer.run(spec, out, termination)
     except REFUSALS as refusal:
         end("failed", str(refusal))
         raise Refused(str(refusal)) from refusal
@@ -67,5 +70,5 @@ def _run(spec_path: Path, out: Path, termination: Termination, end: Callable[...
         end("failed", f"{type(fault).__name__}: {fault}")
         traceback.print_exc()
         return 1
-    end("ok")
+    end("ok", shortfalls=shortfalls)
     return 0

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ml.data.encoded_day import EncodedDay
+from ml.data.encoded_rows import Rows, arrays, concatenate, take
 
 PRELOAD_BYTES = 2 * 1024**3
 """Windows up to this size are read into memory once, larger ones stay memory-mapped."""
 _HASH_ROWS = 1 << 20
 
-Rows = npt.NDArray[np.signedinteger]
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """B samples: ``features`` int64 [B, C] and ``sequences`` int64 [B, L] hold global row ids (-1 pads sequences on
-    the left), ``click``, ``conversion`` and ``value`` are float32 [B]."""
+    the left), ``click``, ``conversion`` and ``value`` are float32 [B]. ``sequence_weights`` float32 [B, L] belong to
+    weighted sequences (≥ 0, 0 where padded), ``stages`` float32 [B] are the labels of the stages that were asked for.
+
+    ``conversion`` is the target of the loss: 0 or 1, and with delayed feedback above 1 for a conversion that stands
+    for others not yet seen. What needs the label itself asks for ``conversion > 0``.
+    """
 
     features: torch.Tensor
     sequences: dict[str, torch.Tensor]
     click: torch.Tensor
     conversion: torch.Tensor
     value: torch.Tensor
+    sequence_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    stages: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -40,6 +46,10 @@ class Batch:
             click=self.click.to(device, non_blocking=True),
             conversion=self.conversion.to(device, non_blocking=True),
             value=self.value.to(device, non_blocking=True),
+            sequence_weights={
+                name: weights.to(device, non_blocking=True) for name, weights in self.sequence_weights.items()
+            },
+            stages={stage: labels.to(device, non_blocking=True) for stage, labels in self.stages.items()},
         )
 
 
@@ -49,9 +59,11 @@ class WindowBatches:
     A row belongs to validation if a hash of (seed, row number) says so: about ``validation_share`` of the rows, the
     same ones in every epoch and whatever the batch size. The training order of an epoch is a permutation drawn from
     a numpy ``Generator`` seeded with [seed, epoch]. The last batch of a pass may be shorter; no row is left out.
-    A window of up to ``preload_bytes`` bytes is copied into memory once.
+    A window of up to ``preload_bytes`` bytes is copied into memory once. Batches hold the labels of ``stages`` alone.
+    ``judged`` bool [rows] leaves held-out rows out of validation (they are not trained on either); None keeps all.
 
-    Raises ``ValueError`` for no days, days of different vocabularies, a batch size below 1 or a share outside [0, 1).
+    Raises ``ValueError`` for no days, days of different vocabularies, a day with rows that lacks a stage, ``judged``
+    of another length, a batch size below 1 or a share outside [0, 1).
     """
 
     def __init__(
@@ -61,6 +73,8 @@ class WindowBatches:
         batch_size: int,
         seed: int,
         validation_share: float,
+        stages: Sequence[str] = (),
+        judged: npt.NDArray[np.bool_] | None = None,
         preload_bytes: int = PRELOAD_BYTES,
     ) -> None:
         if batch_size < 1:
@@ -72,12 +86,15 @@ class WindowBatches:
         self._seed = seed
         rows = sum(day.rows for day in days)
         validation = is_validation(rows, seed=seed, share=validation_share)
+        if judged is not None and len(judged) != rows:
+            raise ValueError(f"judged has {len(judged)} rows, the window {rows}: say it for every row")
         # Half the memory of int64, and an epoch's order is a copy.
         number = np.int32 if rows < 2**31 else np.int64
         self._training = np.flatnonzero(~validation).astype(number)
-        self._validation = np.flatnonzero(validation).astype(number)
-        fits = sum(_bytes(day) for day in days) <= preload_bytes
-        self._days = [_concatenate(days)] if fits else list(days)
+        self._validation = np.flatnonzero(validation if judged is None else validation & judged).astype(number)
+        kept = [_with_stages(day, stages) for day in days]
+        fits = sum(array.nbytes for day in kept for array in arrays(day)) <= preload_bytes
+        self._days = [concatenate(kept)] if fits else kept
         self._starts = np.cumsum([0, *(day.rows for day in self._days)])
 
     @property
@@ -87,7 +104,7 @@ class WindowBatches:
 
     @property
     def validation_rows(self) -> int:
-        """Rows held out for validation."""
+        """Rows that validation sees."""
         return len(self._validation)
 
     @property
@@ -110,25 +127,26 @@ class WindowBatches:
 
     def _gather(self, rows: Rows) -> Batch:
         if len(self._days) == 1:
-            return _batch(_take(self._days[0], rows))
+            return _batch(take(self._days[0], rows))
         # Sorted rows touch each page of a memory map once; the batch gets its own order back at the end.
         by_place = np.argsort(rows, kind="stable")
         ordered = rows[by_place]
         bounds = np.searchsorted(ordered, self._starts)
         pieces = [
-            _take(day, ordered[low:high] - start)
+            take(day, ordered[low:high] - start)
             for day, start, low, high in zip(self._days, self._starts, bounds, bounds[1:], strict=False)
             if high > low
         ]
         places = np.empty_like(by_place)
         places[by_place] = np.arange(len(rows))
-        return _batch(_take(_concatenate(pieces), places))
+        return _batch(take(concatenate(pieces), places))
 
 
 def sequential_batches(day: EncodedDay, batch_size: int) -> Iterator[Batch]:
     """Every row of ``day`` once, in row order: for scoring. The last batch may be shorter."""
+    scored = _with_stages(day, ())
     for start in range(0, day.rows, batch_size):
-        yield _batch(_take(day, np.arange(start, min(start + batch_size, day.rows))))
+        yield _batch(take(scored, np.arange(start, min(start + batch_size, day.rows))))
 
 
 def is_validation(rows: int, *, seed: int, share: float) -> npt.NDArray[np.bool_]:
@@ -162,33 +180,14 @@ def _refuse_mixed(days: Sequence[EncodedDay]) -> None:
             )
 
 
-def _bytes(day: EncodedDay) -> int:
-    arrays = (day.features, day.click, day.conversion, day.value, *day.sequences.values())
-    return sum(array.nbytes for array in arrays)
-
-
-def _take(day: EncodedDay, rows: Rows) -> EncodedDay:
-    return EncodedDay(
-        features=day.features.take(rows, axis=0),
-        sequences={name: ids.take(rows, axis=0) for name, ids in day.sequences.items()},
-        click=day.click.take(rows),
-        conversion=day.conversion.take(rows),
-        value=day.value.take(rows),
-        vocabulary_digest=day.vocabulary_digest,
-        samples_content_id=day.samples_content_id,
-    )
-
-
-def _concatenate(days: Sequence[EncodedDay]) -> EncodedDay:
-    return EncodedDay(
-        features=np.concatenate([day.features for day in days]),
-        sequences={name: np.concatenate([day.sequences[name] for day in days]) for name in days[0].sequences},
-        click=np.concatenate([day.click for day in days]),
-        conversion=np.concatenate([day.conversion for day in days]),
-        value=np.concatenate([day.value for day in days]),
-        vocabulary_digest=days[0].vocabulary_digest,
-        samples_content_id=",".join(day.samples_content_id for day in days),
-    )
+def _with_stages(day: EncodedDay, stages: Sequence[str]) -> EncodedDay:
+    """``day`` with the labels of ``stages`` and without what no batch holds."""
+    absent = [stage for stage in stages if stage not in day.stages]
+    if absent and day.rows:
+        raise ValueError(f"a day of {day.rows} rows has no labels of {', '.join(absent)}, it has {sorted(day.stages)}")
+    # Whether a day without rows has a stage cannot be told from its samples.
+    labels = {stage: day.stages.get(stage, np.empty(0, dtype=np.uint8)) for stage in stages}
+    return replace(day, stages=labels, elapsed=None, delay=None)
 
 
 def _batch(day: EncodedDay) -> Batch:
@@ -198,4 +197,6 @@ def _batch(day: EncodedDay) -> Batch:
         click=torch.from_numpy(day.click).float(),
         conversion=torch.from_numpy(day.conversion).float(),
         value=torch.from_numpy(day.value).float(),
+        sequence_weights={name: torch.from_numpy(weights) for name, weights in day.sequence_weights.items()},
+        stages={stage: torch.from_numpy(labels).float() for stage, labels in day.stages.items()},
     )

@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-FORMAT = 1
+from ml.data.fields import Stage
+
+FORMAT = 2
+"""2: weights, stages, elapsed times and delays."""
 MANIFEST = "encoding.json"
+ELAPSED = "elapsed.npy"
+DELAY = "delay.npy"
+STAGES: tuple[Stage, ...] = ("cart", "favourite")
+"""Stages beside click and conversion that a log may have."""
 
 
 class EncodingMismatch(ValueError):
@@ -49,16 +56,25 @@ class EncodedDay:
 
     ``features`` int32 [n, C] global row ids; ``sequences`` name → int32 [n, L] global row ids, newest last, -1
     padding first; ``click`` and ``conversion`` uint8 [n] (0/1); ``value`` float32 [n], 0 where there is none.
-    Loaded arrays are read-only memory maps.
+    ``sequence_weights`` float32 [n, L] for weighted sequences, finite and ≥ 0, 0 where padded; ``stages`` "cart" and
+    "favourite" uint8 [n] (0/1) where the log has them. ``elapsed`` and ``delay`` float32 [n] in seconds: from the click
+    (the impression, if there is none) to the label horizon, +inf where labels are final, and from the click to the
+    conversion, NaN without one; both None if the samples do not say. Loaded arrays are read-only memory maps.
+
+    In memory ``conversion`` may be float32: targets of the loss in place of labels (training/delayed_feedback).
     """
 
     features: npt.NDArray[np.int32]
     sequences: Mapping[str, npt.NDArray[np.int32]]
     click: npt.NDArray[np.uint8]
-    conversion: npt.NDArray[np.uint8]
+    conversion: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     value: npt.NDArray[np.float32]
     vocabulary_digest: str
     samples_content_id: str
+    sequence_weights: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    stages: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    elapsed: npt.NDArray[np.float32] | None = None
+    delay: npt.NDArray[np.float32] | None = None
 
     @property
     def rows(self) -> int:
@@ -99,6 +115,14 @@ class EncodedDay:
             value=_map(path / "value.npy"),
             vocabulary_digest=manifest.vocabulary_digest,
             samples_content_id=manifest.samples_content_id,
+            sequence_weights={
+                name: _map(path / weights_file(name))
+                for name in manifest.sequences
+                if weights_file(name) in manifest.files
+            },
+            stages={stage: _map(path / stage_file(stage)) for stage in STAGES if stage_file(stage) in manifest.files},
+            elapsed=_map(path / ELAPSED) if ELAPSED in manifest.files else None,
+            delay=_map(path / DELAY) if DELAY in manifest.files else None,
         )
         if day.features.shape != (manifest.rows, len(manifest.columns)):
             raise EncodingMismatch(
@@ -111,6 +135,25 @@ class EncodedDay:
 def sequence_file(name: str) -> str:
     """File name of the sequence ``name`` in an encoded day's directory."""
     return f"sequence.{name}.npy"
+
+
+def weights_file(name: str) -> str:
+    """File name of the weights of the sequence ``name``."""
+    return f"weights.{name}.npy"
+
+
+def stage_file(stage: str) -> str:
+    """File name of the labels of ``stage``."""
+    return f"stage.{stage}.npy"
+
+
+def is_outdated(path: Path) -> bool:
+    """Whether directory ``path`` holds an encoded day of an older format than this code writes."""
+    try:
+        found = json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("format")
+    except FileNotFoundError:
+        return False
+    return isinstance(found, int) and found < FORMAT
 
 
 def read_manifest(path: Path) -> EncodingManifest:

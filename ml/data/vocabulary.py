@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ml.data.engine import connect, identifier, statement
 from ml.data.fields import FieldSpec
-from ml.data.layout import FeatureColumn, FeatureLayout, SequenceColumn
+from ml.data.layout import FeatureLayout, lay_out
 
 TABLE_SCHEMA = pa.schema(
     [("field", pa.string()), ("value", pa.large_string()), ("local_id", pa.int64()), ("count", pa.int64())]
@@ -31,10 +31,10 @@ class VocabularyInvalid(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The kept values of every id and category field, the bucket edges of every number field, and their rows.
+    """The kept values of ids, categories and lists, the bucket edges of every number field, and their rows.
 
     ``table`` holds field, value, local_id (1, 2, ... by falling count, then rising value) and count, the fields in
-    the order of ``layout.columns``. ``edges`` maps a number field to its rising finite edges e_0 < ... < e_m-1: a
+    the order of ``layout.row_ranges``. ``edges`` maps a number field to its rising finite edges e_0 < ... < e_m-1: a
     finite number x is in bucket b = |{i: e_i < x}|, so that a value equal to an edge belongs to the bucket below
     it, and has local id b + 1. Missing, not finite, or unknown: local id 0.
     """
@@ -44,11 +44,12 @@ class Vocabulary:
     edges: Mapping[str, tuple[float, ...]]
 
     def values(self, field: str) -> pa.LargeStringArray:
-        """The kept values of an id or category field: the value at position i has local id i + 1."""
+        """The kept values of an id or category field, or of a sequence with rows of its own: the value at position i
+        has local id i + 1."""
         start = 0
-        for column in self.layout.columns:
-            length = 0 if column.kind == "number" else column.size - 1
-            if column.name == field and column.kind != "number":
+        for rows in self.layout.row_ranges:
+            length = 0 if rows.kind == "number" else rows.size - 1
+            if rows.name == field and rows.kind != "number":
                 return self.table.column("value").slice(start, length).combine_chunks()
             start += length
         raise KeyError(f"no id or category field {field!r} in the vocabulary")
@@ -59,9 +60,9 @@ class Vocabulary:
         hasher = hashlib.sha256()
         hasher.update(_canonical(self.layout.model_dump(mode="json")))
         hasher.update(_canonical(_edges_record(self.edges)))
-        for column in self.layout.columns:
-            if column.kind != "number":
-                _hash_strings(hasher, self.values(column.name))
+        for rows in self.layout.row_ranges:
+            if rows.kind != "number":
+                _hash_strings(hasher, self.values(rows.name))
         hasher.update(self.table.column("count").to_numpy().astype("<i8").tobytes())
         return hasher.hexdigest()
 
@@ -110,10 +111,11 @@ def build_vocabulary(
 
     id and category: values seen at least ``min_count`` times get local ids 1, 2, ... by falling count, then rising
     value (binary order of UTF-8). number: the edges of ``buckets`` quantiles of the finite values; ties leave
-    fewer. A sequence uses the rows of its ``of`` field, whose own column alone is counted.
+    fewer. A sequence ``of`` a field uses that field's rows, whose own column alone is counted; for another one the
+    values in its lists are counted, each as often as it is listed, and kept as those of a category.
     The result does not depend on ``threads``, the order of the files or that of their rows.
-    Raises ``VocabularyInvalid`` for no files or a file that lacks a field's column, ``ValueError`` for a layout
-    that int32 row ids cannot number.
+    Raises ``VocabularyInvalid`` for no files, a file that lacks a field's column or holds a sequence in another type
+    than a list of strings, ``ValueError`` for a layout that int32 row ids cannot number.
     """
     _refuse_incomplete(samples, fields)
     tables = [TABLE_SCHEMA.empty_table()]
@@ -123,45 +125,21 @@ def build_vocabulary(
         # A folder named like day=2026-01-01 would otherwise add a column of its own.
         rows = connection.read_parquet([str(path) for path in samples], hive_partitioning=False)
         rows.create_view("samples")
-        for field in fields:
+        # Fields before sequences: the order of their rows.
+        for field in sorted(fields, key=lambda field: field.kind == "sequence"):
             column = identifier(field.name)
             if field.kind == "number":
                 query = statement("vocabulary_bucket_edges", column=column, buckets=str(field.buckets))
                 edges[field.name] = tuple(edge for (edge,) in connection.execute(query).fetchall())
                 sizes[field.name] = len(edges[field.name]) + 2
-            elif field.kind != "sequence":
-                query = statement("vocabulary_values", column=column, min_count=str(min_count))
+            elif field.of is None:
+                value = f"unnest({column})" if field.kind == "sequence" else column
+                query = statement("vocabulary_values", column=value, min_count=str(min_count))
                 tables.append(_with_local_ids(field.name, connection.sql(query).to_arrow_table()))
                 sizes[field.name] = tables[-1].num_rows + 1
-    layout = _lay_out(fields, sizes, user_key=user_key, item_key=item_key)
+    layout = lay_out(fields, sizes, user_key=user_key, item_key=item_key)
     layout.refuse_oversized()
     return Vocabulary(layout=layout, table=pa.concat_tables(tables), edges=edges)
-
-
-def _lay_out(fields: Sequence[FieldSpec], sizes: Mapping[str, int], *, user_key: str, item_key: str) -> FeatureLayout:
-    columns: list[FeatureColumn] = []
-    sequences: list[SequenceColumn] = []
-    offset = 0
-    for field in fields:
-        if field.kind == "sequence":
-            sequences.append(
-                SequenceColumn(name=field.name, of=str(field.of), entity=field.entity, max_length=field.max_length)
-            )
-            continue
-        size = sizes[field.name]
-        columns.append(
-            FeatureColumn(
-                name=field.name, entity=field.entity, kind=field.kind, offset=offset, size=size, bias=field.bias
-            )
-        )
-        offset += size
-    return FeatureLayout(
-        columns=tuple(columns),
-        sequences=tuple(sequences),
-        total_rows=offset,
-        user_key=user_key,
-        item_key=item_key,
-    )
 
 
 def _with_local_ids(field: str, kept: pa.Table) -> pa.Table:
@@ -179,12 +157,26 @@ def _refuse_incomplete(samples: Sequence[Path], fields: Sequence[FieldSpec]) -> 
     if not samples:
         raise VocabularyInvalid("a vocabulary needs at least one samples file, got none")
     for path in samples:
-        present = set(pq.read_schema(path).names)
-        absent = [field.name for field in fields if field.name not in present]
+        schema = pq.read_schema(path)
+        absent = [field.name for field in fields if field.name not in schema.names]
         if absent:
             raise VocabularyInvalid(
                 f"{path} has no column {', '.join(absent)}: join the day again with the present dataset spec"
             )
+        for field in fields:
+            kind = schema.field(field.name).type
+            if field.kind == "sequence" and not is_string_list(kind):
+                raise VocabularyInvalid(
+                    f"{path}: sequence {field.name!r} is {kind}, expected a list of strings: join the day again with "
+                    "the present dataset spec"
+                )
+
+
+def is_string_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds what a sequence is read from."""
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    return pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
 
 
 def _refuse_disagreement(
@@ -193,11 +185,12 @@ def _refuse_disagreement(
     kept: dict[str, int] = {}
     for row in table.group_by("field", use_threads=False).aggregate([("value", "count")]).to_pylist():
         kept[row["field"]] = row["value_count"]
-    for column in layout.columns:
-        rows = len(edges.get(column.name, ())) + 2 if column.kind == "number" else kept.get(column.name, 0) + 1
-        if rows != column.size:
+    for planned in layout.row_ranges:
+        number = planned.kind == "number"
+        rows = len(edges.get(planned.name, ())) + 2 if number else kept.get(planned.name, 0) + 1
+        if rows != planned.size:
             raise VocabularyInvalid(
-                f"{directory}: field {column.name!r} has {column.size} rows in layout.json, but its values make "
+                f"{directory}: field {planned.name!r} has {planned.size} rows in layout.json, but its values make "
                 f"{rows}: build the vocabulary again"
             )
 

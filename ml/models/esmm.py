@@ -6,6 +6,7 @@ from ml.data.batches import Batch
 from ml.data.layout import FeatureLayout
 from ml.models.configs.esmm import Config
 from ml.models.contract import ConversionModel, Losses, Predictions
+from ml.models.layers.auxiliary_tasks import AuxiliaryTasks
 from ml.models.layers.embedding import FusedEmbedding
 from ml.models.layers.node_graph import Graphs
 from ml.models.layers.tower import Head, Tower
@@ -13,7 +14,10 @@ from ml.models.losses import click_loss, product_conversion_loss
 
 
 class Model(ConversionModel):
-    """L = BCE(y, p_ctr) + BCE(z, p_ctr·p_cvr), both over all impressions (MODELS.md)."""
+    """L = BCE(y, p_ctr) + BCE(z, p_ctr·p_cvr), both over all impressions (MODELS.md), and those of extra tasks.
+
+    Extras: ``cvr_logit`` [B], and ``<stage>_logit`` [B] of each extra task, whose tower shares the embedding.
+    """
 
     def __init__(self, config: Config, layout: FeatureLayout, *, graphs: Graphs | None = None) -> None:
         super().__init__(config, layout, graphs=graphs)
@@ -22,12 +26,23 @@ class Model(ConversionModel):
         self.cvr_tower = Tower(self.embedding.width, widths=config.tower_widths, dropout=config.tower_dropout)
         self.ctr_head = Head(self.ctr_tower.width)
         self.cvr_head = Head(self.cvr_tower.width)
+        self.auxiliary_tasks = AuxiliaryTasks(
+            self.embedding.width,
+            stages=config.auxiliary_tasks,
+            widths=config.tower_widths,
+            dropout=config.tower_dropout,
+            weight=config.auxiliary_weight,
+        )
 
     def forward(self, batch: Batch) -> Predictions:
         x = self.embedding(batch)
-        return Predictions.of_product(self.ctr_head(self.ctr_tower(x)), self.cvr_head(self.cvr_tower(x)))
+        predictions = Predictions.of_product(self.ctr_head(self.ctr_tower(x)), self.cvr_head(self.cvr_tower(x)))
+        predictions.extras.update(self.auxiliary_tasks(x))
+        return predictions
 
     def loss(self, predictions: Predictions, batch: Batch) -> Losses:
         click = click_loss(predictions.ctr_logit, batch.click)
         conversion = product_conversion_loss(predictions.log_ctcvr, batch.conversion)
-        return Losses(click + conversion, {"click": click.detach(), "conversion": conversion.detach()})
+        auxiliary, parts = self.auxiliary_tasks.loss(predictions.extras, batch)
+        total = click + conversion + auxiliary
+        return Losses(total, {"click": click.detach(), "conversion": conversion.detach(), **parts})

@@ -7,15 +7,16 @@ import math
 import torch
 from torch.nn import functional
 
-_LARGEST_LOG = -torch.finfo(torch.float32).tiny
-"""Closest to 0 that a log-probability may come before log(1 − p): nearer, float32 has no normal number for it."""
+_LARGEST_LOG = -1e-35
+"""Closest to 0 that a log-probability may come before log(1 − p): its gradient, a thousandfold (the largest target of
+delayed feedback), is still a float32."""
 
 
 def log1mexp(log_probability: torch.Tensor) -> torch.Tensor:
     """log(1 − exp(x)) for x ≤ 0, any shape and float dtype: log(1 − p) from log p.
 
-    Two branches at −ln 2 (Mächler 2012, "Accurately computing log(1 − exp(−|a|))"). x above −1.2e-38 is taken as
-    that, so that the answer (at least −87.4) and its gradient stay finite.
+    Two branches at −ln 2 (Mächler 2012, "Accurately computing log(1 − exp(−|a|))"). x above −1e-35 is taken as
+    that, so that the answer (at least −80.6) and its gradient stay finite.
     """
     x = log_probability.clamp(max=_LARGEST_LOG)
     near_zero = x > -math.log(2)
@@ -31,8 +32,9 @@ def click_loss(ctr_logit: torch.Tensor, click: torch.Tensor) -> torch.Tensor:
 
 
 def log_probability_losses(log_probability: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """BCE of each sample, [B], from log p [B] and 0/1 labels [B]."""
-    return -torch.where(label > 0, log_probability, log1mexp(log_probability))
+    """BCE of each sample, −t·log p − (1 − t)·log(1 − p), [B], from log p [B] and targets t [B]: 0/1 labels, or above 1
+    with delayed feedback."""
+    return -torch.lerp(log1mexp(log_probability), log_probability, label)
 
 
 def clicked_mean(losses: torch.Tensor, click: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from ml.data.batches import Batch
 from ml.data.layout import FeatureLayout
 from ml.models.configs.mlp import Config
 from ml.models.contract import ConversionModel, Losses, Predictions
+from ml.models.layers.auxiliary_tasks import AuxiliaryTasks
 from ml.models.layers.embedding import FusedEmbedding
 from ml.models.layers.node_graph import Graphs
 from ml.models.layers.tower import Head, Tower
@@ -13,7 +14,11 @@ from ml.models.losses import click_loss, clicked_conversion_loss
 
 
 class Model(ConversionModel):
-    """One embedding, tower and head per task; L = BCE(y, p_ctr) + BCE(z, p_cvr) over the clicked (MODELS.md)."""
+    """One embedding, tower and head per task; L = BCE(y, p_ctr) + BCE(z, p_cvr) over the clicked (MODELS.md).
+
+    Extras: ``cvr_logit`` [B], and ``<stage>_logit`` [B] of each extra task. Its tower reads the conversion embedding:
+    on one of its own it would teach the conversion network nothing [reading].
+    """
 
     def __init__(self, config: Config, layout: FeatureLayout, *, graphs: Graphs | None = None) -> None:
         super().__init__(config, layout, graphs=graphs)
@@ -25,13 +30,24 @@ class Model(ConversionModel):
         self.cvr_tower = Tower(self.cvr_embedding.width, widths=widths, dropout=dropout)
         self.ctr_head = Head(self.ctr_tower.width)
         self.cvr_head = Head(self.cvr_tower.width)
+        self.auxiliary_tasks = AuxiliaryTasks(
+            self.cvr_embedding.width,
+            stages=config.auxiliary_tasks,
+            widths=widths,
+            dropout=dropout,
+            weight=config.auxiliary_weight,
+        )
 
     def forward(self, batch: Batch) -> Predictions:
         ctr_logit = self.ctr_head(self.ctr_tower(self.ctr_embedding(batch)))
-        cvr_logit = self.cvr_head(self.cvr_tower(self.cvr_embedding(batch)))
-        return Predictions.of_product(ctr_logit, cvr_logit)
+        x_cvr = self.cvr_embedding(batch)
+        predictions = Predictions.of_product(ctr_logit, self.cvr_head(self.cvr_tower(x_cvr)))
+        predictions.extras.update(self.auxiliary_tasks(x_cvr))
+        return predictions
 
     def loss(self, predictions: Predictions, batch: Batch) -> Losses:
         click = click_loss(predictions.ctr_logit, batch.click)
         conversion = clicked_conversion_loss(predictions.extras["cvr_logit"], batch.click, batch.conversion)
-        return Losses(click + conversion, {"click": click.detach(), "conversion": conversion.detach()})
+        auxiliary, parts = self.auxiliary_tasks.loss(predictions.extras, batch)
+        total = click + conversion + auxiliary
+        return Losses(total, {"click": click.detach(), "conversion": conversion.detach(), **parts})

@@ -16,7 +16,8 @@ EXIT_FILE = "exit.json"
 
 class ExitRecord(BaseModel):
     """``status``; ``reason`` in words unless ok; ``signal`` the name if one ended it; peak resident memory in bytes;
-    wall seconds. A process that was killed outright leaves none."""
+    wall seconds; ``shortfalls``: what a run that ended well was asked for and did not do, and why. A process that was
+    killed outright leaves none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +26,7 @@ class ExitRecord(BaseModel):
     signal: str | None = None
     peak_memory_bytes: int
     seconds: float
+    shortfalls: tuple[str, ...] = ()
 
     def save(self, out: Path) -> None:
         """Writes ``out``/exit.json."""

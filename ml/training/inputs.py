@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from ml.atomic_files import sha256_file
-from ml.data.batches import WindowBatches
+from ml.data.batches import WindowBatches, is_validation
+from ml.data.encoded_day import EncodedDay
 from ml.data.encoding import encode_days
 from ml.data.vocabulary import Vocabulary
 from ml.graphs.graph import load_graph
 from ml.models.layers.node_graph import Graphs, NodeGraph
+from ml.training.delayed_feedback import DelayedFeedback, DelaysUnknown, correct_for_delay
 from ml.training.spec import TrainSpec
 
 TABLE_FILE = "table.safetensors"
@@ -26,21 +32,36 @@ class InputRefused(ValueError):
     """An input that does not belong to this run, or holds nothing to train on."""
 
 
-def window_batches(spec: TrainSpec, vocabulary: Vocabulary) -> WindowBatches:
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What is trained on; with delayed feedback, what was done to its labels and in words what could not be."""
+
+    batches: WindowBatches
+    delayed_feedback: dict[str, Any] | None = None
+    shortfall: str | None = None
+
+
+def read_window(spec: TrainSpec, vocabulary: Vocabulary) -> Window:
     """The window's encoded days (from the cache where they are there) as batches.
 
-    Raises ``InputRefused`` if no row is left for training.
+    Raises ``InputRefused`` if no row is left for training, a day lacks the labels of a stage that the model is
+    trained on, or does not say what delayed feedback needs.
     """
     encoded = encode_days(
         days={day.day: (day.samples, day.content_sha256) for day in spec.days},
         vocabulary=vocabulary,
         cache=spec.runtime.encoded_cache,
     )
+    days = [encoded[day.day] for day in spec.days]
+    _refuse_missing_stages(spec, encoded)
+    corrected = _corrected(spec, days)
     batches = WindowBatches(
-        [encoded[day.day] for day in spec.days],
+        corrected.days,
         batch_size=spec.batch_size,
         seed=spec.seed,
         validation_share=spec.validation_share,
+        stages=spec.model.needs_stages,
+        judged=corrected.judged,
     )
     if batches.training_rows == 0:
         rows = {str(day): encoded[day].rows for day in sorted(encoded)}
@@ -48,7 +69,29 @@ def window_batches(spec: TrainSpec, vocabulary: Vocabulary) -> WindowBatches:
             f"the window holds no row to train on: rows by day {rows}, of which {batches.validation_rows} are for "
             "validation; admit days with samples"
         )
-    return batches
+    return Window(batches, corrected.facts or None, corrected.shortfall)
+
+
+def _corrected(spec: TrainSpec, days: Sequence[EncodedDay]) -> DelayedFeedback:
+    """The days with the targets that ``spec`` asks for."""
+    if spec.delayed_feedback == "none" or spec.task == "ctr_pretraining":
+        return DelayedFeedback(tuple(days), judged=None)
+    held_out = is_validation(sum(day.rows for day in days), seed=spec.seed, share=spec.validation_share)
+    try:
+        return correct_for_delay(days, held_out=held_out, cap=spec.delayed_feedback_cap)
+    except DelaysUnknown as unknown:
+        raise InputRefused(str(unknown)) from unknown
+
+
+def _refuse_missing_stages(spec: TrainSpec, encoded: Mapping[date, EncodedDay]) -> None:
+    for stage in spec.model.needs_stages:
+        without = [str(day) for day in sorted(encoded) if encoded[day].rows and stage not in encoded[day].stages]
+        if without:
+            raise InputRefused(
+                f"model {spec.model.name!r} is trained on the stage {stage!r}, of which the samples of "
+                f"{', '.join(without)} hold no labels; give the log's stream of it and join the days again, or take "
+                f"{stage!r} out of auxiliary_tasks"
+            )
 
 
 def read_graphs(spec: TrainSpec, vocabulary: Vocabulary) -> Graphs | None:

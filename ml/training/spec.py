@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
@@ -15,6 +15,7 @@ from ml.data.fields import FieldSpec
 from ml.models.configs.base import ModelConfig, Task
 from ml.models.configs.catalog import parse_model_config
 
+DelayedFeedbackOption = Literal["none", "elapsed_time"]
 ParsedModelConfig = Annotated[SerializeAsAny[ModelConfig], BeforeValidator(parse_model_config)]
 
 
@@ -92,6 +93,8 @@ class TrainSpec(BaseModel):
     validation_share: float = Field(default=0.1, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     min_count: int = Field(default=10, ge=1)
+    delayed_feedback: DelayedFeedbackOption = Field(default="none", description="how immature days' labels are used")
+    delayed_feedback_cap: float = Field(default=10.0, ge=1, le=1000, description="largest target of a conversion")
     as_of: date
     days: tuple[TrainingDay, ...] = Field(description="oldest first")
     inputs: TrainInputs = TrainInputs()
@@ -127,12 +130,15 @@ class TrainSpec(BaseModel):
     def identity(self) -> str:
         """sha256 (hex) over all that determines the weights, the code included: the ``model_id`` of task cvr.
 
-        No path and nothing of ``runtime`` is in it. Graphs and tables that the model does not read are left out,
-        so that they do not make a new model of the same weights.
+        No path and nothing of ``runtime`` is in it. Graphs and tables that the model does not read, and settings of
+        delayed feedback where it is off or no conversion is trained on, are left out, so that they do not make a new
+        model of the same weights.
         """
         content: dict[str, Any] = self.model_dump(
             mode="json", exclude={"runtime": True, "inputs": True, "days": {"__all__": {"samples"}}}
         )
+        if self.delayed_feedback == "none" or self.task == "ctr_pretraining":
+            del content["delayed_feedback"], content["delayed_feedback_cap"]
         inputs = self.inputs
         content["inputs"] = {
             "vocabulary": inputs.vocabulary_version,

@@ -14,7 +14,7 @@ from ml.data.vocabulary import Vocabulary, build_vocabulary
 from ml.models import ctr
 from ml.models.contract import ConversionModel
 from ml.models.factory import build_model
-from ml.training.inputs import TABLE, TABLE_FILE, read_graphs, read_pretrained_table, window_batches
+from ml.training.inputs import TABLE, TABLE_FILE, read_graphs, read_pretrained_table, read_window
 from ml.training.loop import TrainingOutcome, run_epochs
 from ml.training.optimizers import Optimizers
 from ml.training.progress import MetricsLog, Progress
@@ -36,10 +36,11 @@ class TrainedModel:
     batches: WindowBatches
     metrics: MetricsLog
     outcome: TrainingOutcome
+    shortfalls: tuple[str, ...] = ()
 
 
-def run(spec: TrainSpec, out: Path, termination: Termination) -> None:
-    """Trains as ``spec`` says and writes into the existing directory ``out``.
+def run(spec: TrainSpec, out: Path, termination: Termination) -> tuple[str, ...]:
+    """Trains as ``spec`` says and writes into the existing directory ``out``; returns in words what it did not do.
 
     Task ctr_pretraining: vocabulary/, table.safetensors (tensor ``table`` float32 [total_rows, d]),
     pretraining.json. Task cvr: bundle/. Both: metrics.jsonl. Raises what the loop and the readers of inputs raise.
@@ -51,12 +52,11 @@ def run(spec: TrainSpec, out: Path, termination: Termination) -> None:
         # Every tensor is written before it is read; filling it beforehand only costs time.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     if spec.task == "ctr_pretraining":
-        _pretrain(spec, out, termination)
-    else:
-        _train_conversion_model(spec, out, termination)
+        return _pretrain(spec, out, termination)
+    return _train_conversion_model(spec, out, termination)
 
 
-def _pretrain(spec: TrainSpec, out: Path, termination: Termination) -> None:
+def _pretrain(spec: TrainSpec, out: Path, termination: Termination) -> tuple[str, ...]:
     vocabulary = build_vocabulary(
         samples=[day.samples for day in spec.days],
         fields=spec.fields,
@@ -84,9 +84,10 @@ def _pretrain(spec: TrainSpec, out: Path, termination: Termination) -> None:
             "table_sha256": sha256_file(out / TABLE_FILE),
         },
     )
+    return trained.shortfalls
 
 
-def _train_conversion_model(spec: TrainSpec, out: Path, termination: Termination) -> None:
+def _train_conversion_model(spec: TrainSpec, out: Path, termination: Termination) -> tuple[str, ...]:
     assert spec.inputs.vocabulary_dir is not None
     vocabulary = Vocabulary.load(spec.inputs.vocabulary_dir)
     trained = _train(spec, vocabulary, out, termination)
@@ -99,10 +100,12 @@ def _train_conversion_model(spec: TrainSpec, out: Path, termination: Termination
         frozen=_first_batch(trained.batches),
         best_epoch=trained.outcome.best_epoch,
     )
+    return trained.shortfalls
 
 
 def _train(spec: TrainSpec, vocabulary: Vocabulary, out: Path, termination: Termination) -> TrainedModel:
-    batches = window_batches(spec, vocabulary)
+    window = read_window(spec, vocabulary)
+    batches = window.batches
     print(
         f"{spec.model.name}: {len(spec.days)} days, {batches.training_rows:,} training and "
         f"{batches.validation_rows:,} validation rows, {vocabulary.layout.total_rows:,} embedding rows",
@@ -114,6 +117,9 @@ def _train(spec: TrainSpec, vocabulary: Vocabulary, out: Path, termination: Term
         model.warm_start(table)
     model.to(spec.runtime.device)
     metrics = MetricsLog(out / METRICS)
+    if window.delayed_feedback is not None:
+        metrics.add("delayed_feedback", **window.delayed_feedback)
+        print(f"delayed feedback: {window.shortfall or window.delayed_feedback}", flush=True)
     outcome = run_epochs(
         model=model,
         optimizers=Optimizers(model, learning_rate=spec.learning_rate, l2=spec.l2),
@@ -126,7 +132,8 @@ def _train(spec: TrainSpec, vocabulary: Vocabulary, out: Path, termination: Term
         termination=termination,
     )
     print(f"{spec.model.name}: {outcome.epochs_run} epochs run, the best is {outcome.best_epoch}", flush=True)
-    return TrainedModel(model=model, batches=batches, metrics=metrics, outcome=outcome)
+    shortfalls = () if window.shortfall is None else (f"delayed_feedback {window.shortfall}",)
+    return TrainedModel(model=model, batches=batches, metrics=metrics, outcome=outcome, shortfalls=shortfalls)
 
 
 def _first_batch(batches: WindowBatches) -> Batch:

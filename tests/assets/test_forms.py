@@ -32,6 +32,7 @@ def test_absent_window_settings_are_the_specs_and_set_ones_the_forms(spec: Datas
         (ModelForm, {"batch_size": 0}, "batch_size"),
         (ModelForm, {"epochs": "many"}, "epochs"),
         (ModelForm, {"model": "resnet"}, "model"),
+        (ModelForm, {"delayed_feedback": "exponential"}, "delayed_feedback"),
     ],
 )
 def test_a_wrong_value_is_named(form: type[WindowForm], values: dict[str, Any], named: str):
@@ -47,7 +48,8 @@ def test_the_launchpad_refuses_a_wrong_form(spec: DatasetSpec, config: dict[str,
         build_models(spec), jobs=[dg.define_asset_job("job")], resources={"platform": platform}
     )
     job = definitions.resolve_job_def("job")
-    dg.validate_run_config(job, {"ops": {"cvr_model": {"config": {"model": "mlp", "epochs": 1}}}})
+    right = {"model": "mlp", "epochs": 1, "delayed_feedback": "elapsed_time"}
+    dg.validate_run_config(job, {"ops": {"cvr_model": {"config": right}}})
     with pytest.raises(dg.DagsterInvalidConfigError):
         dg.validate_run_config(job, {"ops": {"cvr_model": {"config": config}}})
 
@@ -93,6 +95,8 @@ def test_the_launchpad_shows_the_specs_values_and_still_checks_what_is_set(spec:
     assert shown.policy(spec) == spec.window
     assert shown.model_settings(spec) == ModelForm().model_settings(spec)
     assert shown_with_defaults(PretrainingForm, spec)().epochs == spec.training.pretraining_epochs
+    assert shown.delayed_feedback is not None
+    assert shown.delayed_feedback.value == spec.training.delayed_feedback == "none"
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         form(epochs=0)
     config = build_models(spec)[0].op.config_schema.config_type

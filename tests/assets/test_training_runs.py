@@ -82,6 +82,8 @@ def test_a_spec_takes_the_datasets_defaults_where_a_change_is_none(platform: Pla
     assert (train.epochs, train.seed) == (spec.training.epochs, 5)
     assert (train.learning_rate, train.batch_size, train.min_count) == (0.01, 128, 2)
     assert train.fields == spec.fields
+    assert (train.delayed_feedback, train.delayed_feedback_cap) == ("none", 10.0)
+    assert train_spec(platform, spec, delayed_feedback="elapsed_time").delayed_feedback == "elapsed_time"
     assert train.runtime.encoded_cache == platform.encoded_cache
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -70,6 +71,36 @@ def make_batch(layout: FeatureLayout) -> Callable[..., Batch]:
 
 
 @pytest.fixture
+def listed_layout(layout: FeatureLayout) -> FeatureLayout:
+    """``layout`` with a weighted list of tags, whose five rows are its own."""
+    rows = layout.total_rows
+    tags = SequenceColumn(name="tags", entity="user", max_length=4, weighted=True, offset=rows, size=5)
+    return FeatureLayout.model_validate(
+        {**layout.model_dump(), "sequences": (*layout.sequences, tags), "total_rows": rows + 5}
+    )
+
+
+@pytest.fixture
+def make_listed_batch(listed_layout: FeatureLayout, make_batch: Callable[..., Batch]) -> Callable[..., Batch]:
+    """make_listed_batch(rows, seed=0): ``make_batch`` with tags, weights (some 0) and labels of both extra stages."""
+
+    def make(rows: int, *, seed: int = 0) -> Batch:
+        random = np.random.default_rng([seed, 1])
+        tags = listed_layout.row_range("tags").offset + random.integers(0, 5, (rows, 4))
+        tags[np.arange(4) < 4 - random.integers(0, 5, (rows, 1))] = -1
+        weights = random.exponential(1.0, (rows, 4)) * (random.random((rows, 4)) < 0.7) * (tags >= 0)
+        stages = {stage: torch.from_numpy(random.integers(0, 2, rows)).float() for stage in ("cart", "favourite")}
+        return dataclasses.replace(
+            make_batch(rows, seed=seed),
+            sequences={**make_batch(rows, seed=seed).sequences, "tags": torch.from_numpy(tags)},
+            sequence_weights={"tags": torch.from_numpy(weights.astype(np.float32))},
+            stages=stages,
+        )
+
+    return make
+
+
+@pytest.fixture
 def graphs(layout: FeatureLayout) -> Graphs:
     """A random graph per side; its last node has no neighbours."""
 
@@ -111,16 +142,43 @@ def sample_fields() -> tuple[FieldSpec, ...]:
 
 
 @pytest.fixture
+def listed_fields() -> tuple[FieldSpec, ...]:
+    """The fields of ``write_samples(..., listed=True)``: a weighted list with a vocabulary of its own among them."""
+    tags = FieldSpec(name="tags", entity="user", kind="sequence", max_length=4, weighted=True)
+    return (*SAMPLE_FIELDS, tags)
+
+
+@pytest.fixture
 def write_samples(tmp_path: Path) -> Callable[..., tuple[Path, str]]:
     """write_samples(day, rows, ...) → a validated samples.parquet and its sha256. Even items are clicked and
-    converted more often, so that there is something to learn."""
+    converted more often, so that there is something to learn. ``listed`` adds tags with weights, ``carts`` the labels
+    of that stage, ``seen_until`` the times of what happens, and takes away the conversions that come later."""
 
     def write(
-        day: date, rows: int, *, seed: int = 0, all_clicked: bool = False, no_clicks: bool = False
+        day: date,
+        rows: int,
+        *,
+        seed: int = 0,
+        all_clicked: bool = False,
+        no_clicks: bool = False,
+        listed: bool = False,
+        carts: bool = False,
+        seen_until: datetime | None = None,
     ) -> tuple[Path, str]:
         path = tmp_path / "samples" / str(day) / "samples.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_samples(day, rows, seed=seed, all_clicked=all_clicked, no_clicks=no_clicks), path)
+        table = _samples(day, rows, seed=seed, all_clicked=all_clicked, no_clicks=no_clicks)
+        random = np.random.default_rng([seed, day.toordinal(), 1])
+        if listed:
+            lengths = random.integers(0, 6, rows)
+            tags = [[f"t{i}" for i in random.integers(0, 8, length)] for length in lengths]
+            weights = [random.exponential(1.0, length).tolist() for length in lengths]
+            table = table.append_column("tags", pa.array(tags, pa.list_(pa.string())))
+            table = table.append_column("tags_weights", pa.array(weights, pa.list_(pa.float64())))
+        if carts:
+            table = table.append_column("cart", pa.array(random.integers(0, 2, rows)))
+            table = table.append_column("favourite", pa.nulls(rows, pa.int64()))
+        pq.write_table(table if seen_until is None else _timed(table, seen_until, random), path)
         return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
     return write
@@ -153,3 +211,23 @@ def _samples(day: date, rows: int, *, seed: int, all_clicked: bool, no_clicks: b
             "history": pa.array(history, pa.list_(pa.string())),
         }
     )
+
+
+def _timed(table: pa.Table, seen_until: datetime, random: np.random.Generator) -> pa.Table:
+    """Clicks a minute after the impression, conversions up to two days (W) after the click, seen up to an instant."""
+    shown = table.column("impression_time").cast(pa.timestamp("us")).to_numpy()
+    horizon = np.datetime64(seen_until.replace(tzinfo=None), "us")
+    clicked, converted = (table.column(name).to_numpy() == 1 for name in ("click", "conversion"))
+    click = np.where(clicked, shown + np.timedelta64(60, "s"), np.datetime64("NaT"))
+    conversion = click + (random.random(len(click)) * 2 * 86400e6).astype("m8[us]")
+    seen = converted & (conversion < horizon)
+    age = ((horizon - shown) // np.timedelta64(1, "s")).astype(np.int64)
+    columns = {
+        "conversion": seen.astype(np.int64),
+        "click_time": pa.array(click, pa.timestamp("us")),
+        "conversion_time": pa.array(np.where(seen, conversion, np.datetime64("NaT")), pa.timestamp("us")),
+        "label_age_seconds": age,
+        "mature": age >= 2 * 86400 + 60,
+    }
+    kept = table.drop_columns(["conversion"])
+    return pa.table({**{name: kept.column(name) for name in kept.column_names}, **columns})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -35,6 +36,20 @@ def save(
     tmp_path: Path, layout: FeatureLayout, graphs: Graphs, make_batch: Callable[..., Batch]
 ) -> Callable[..., Path]:
     """save(config, name="bundle") → a bundle of an untrained but migrating model, seed 0."""
+    return _saver(tmp_path, layout, graphs, make_batch)
+
+
+@pytest.fixture
+def listed_save(
+    tmp_path: Path, listed_layout: FeatureLayout, graphs: Graphs, make_listed_batch: Callable[..., Batch]
+) -> Callable[..., Path]:
+    """``save`` for the layout with a weighted list."""
+    return _saver(tmp_path, listed_layout, graphs, make_listed_batch)
+
+
+def _saver(
+    tmp_path: Path, layout: FeatureLayout, graphs: Graphs, make_batch: Callable[..., Batch]
+) -> Callable[..., Path]:
     vocabulary = tmp_path / "vocabulary"
     vocabulary.mkdir()
     (vocabulary / "layout.json").write_text(layout.model_dump_json())
@@ -163,3 +178,28 @@ def test_tiny_probabilities_survive(layout: FeatureLayout, make_batch: Callable[
         torch.nn.init.constant_(model.get_parameter(f"{head}.unit.bias"), -100.0)
     p = predict(model, make_batch(4)).p_ctcvr
     assert ((p > 1e-90) & (p < 1e-80)).all()
+
+
+@pytest.mark.parametrize(
+    "config", [{"name": "esmm", "auxiliary_tasks": ["cart"]}, {"name": "mlp"}, {"name": "cstwa"}], ids=str
+)
+def test_lists_and_their_weights_travel_in_the_bundle(
+    listed_save: Callable[..., Path], make_listed_batch: Callable[..., Batch], config: dict
+) -> None:
+    path = listed_save(config)
+    bundle = load_bundle(path)
+    stored = load_file(path / "frozen_batch.safetensors")
+    assert stored["weights.tags"].shape == stored["sequence.tags"].shape == (256, 4)
+    assert smoke_test(bundle) <= 1e-6
+    assert [(s.name, s.offset, s.size, s.weighted) for s in bundle.manifest.layout.sequences][1] == (
+        "tags",
+        25,
+        5,
+        True,
+    )
+    batch = make_listed_batch(20, seed=4)
+    doubled = replace(batch, sequence_weights={"tags": 2 * batch.sequence_weights["tags"]})
+    unweighted = replace(batch, sequence_weights={"tags": torch.ones(20, 4)})
+    answers = [bundle.predict(each).p_ctcvr for each in (batch, doubled, unweighted)]
+    np.testing.assert_allclose(answers[1], answers[0], rtol=1e-5)
+    assert not np.allclose(answers[2], answers[0], rtol=1e-7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ml.bundle import BundleMismatch, load_bundle
 from ml.data.batches import sequential_batches
@@ -28,9 +30,15 @@ def score_spec(
     tmp_path: Path, sample_fields: tuple[FieldSpec, ...], write_samples: Callable[..., tuple[Path, str]]
 ) -> ScoreSpec:
     """An ESMM bundle trained on one day, and the next day to score."""
-    samples, sha256 = write_samples(FIRST_DAY, 200)
+    return _trained(tmp_path, sample_fields, write_samples)
+
+
+def _trained(
+    tmp_path: Path, fields: tuple[FieldSpec, ...], write_samples: Callable[..., tuple[Path, str]], **written: bool
+) -> ScoreSpec:
+    samples, sha256 = write_samples(FIRST_DAY, 200, **written)
     common = {
-        "fields": sample_fields,
+        "fields": fields,
         "user_key": "user",
         "item_key": "item",
         "epochs": 1,
@@ -52,7 +60,7 @@ def score_spec(
     ):
         out.mkdir()
         trainer.run(TrainSpec.model_validate({**common, **values}), out, Termination())
-    judged, judged_sha256 = write_samples(FIRST_DAY + timedelta(days=1), 333)
+    judged, judged_sha256 = write_samples(FIRST_DAY + timedelta(days=1), 333, **written)
     return ScoreSpec(
         bundle_dir=tmp_path / "m" / "bundle",
         samples=judged,
@@ -97,3 +105,20 @@ def test_a_day_without_rows_is_scored_to_none(
     empty = score_spec.model_copy(update={"samples": samples, "content_sha256": sha256})
     score(empty, tmp_path / "out")
     assert pq.read_table(tmp_path / "out" / "predictions.parquet").num_rows == 0
+
+
+def test_lists_and_their_weights_are_scored_as_they_were_encoded(
+    tmp_path: Path, listed_fields: tuple[FieldSpec, ...], write_samples: Callable[..., tuple[Path, str]]
+) -> None:
+    spec = _trained(tmp_path, listed_fields, write_samples, listed=True)
+    score(spec, tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "predictions.parquet")
+    bundle = load_bundle(spec.bundle_dir)
+    vocabulary = bundle.vocabulary()
+    assert len(vocabulary.values("tags")) == 8
+    day = encode_day(samples=spec.samples, vocabulary=vocabulary, out=tmp_path / "encoded_again")
+    for row, batch in zip(range(3), sequential_batches(day, 1), strict=False):
+        assert table.column("p_ctcvr")[row].as_py() == pytest.approx(bundle.predict(batch).p_ctcvr[0], rel=1e-5)
+    (whole,) = sequential_batches(day, 1000)
+    emptied = dataclasses.replace(whole, sequence_weights={"tags": torch.zeros_like(whole.sequence_weights["tags"])})
+    assert not np.allclose(bundle.predict(emptied).p_ctcvr, table.column("p_ctcvr").to_numpy(), rtol=1e-6)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Task = Literal["ctr_pretraining", "cvr"]
+ExtraStage = Literal["cart", "favourite"]
 
 
 class ModelConfig(BaseModel):
@@ -42,6 +43,11 @@ class ModelConfig(BaseModel):
         """Whether the model starts from the pre-trained CTR embedding table."""
         return False
 
+    @property
+    def needs_stages(self) -> tuple[ExtraStage, ...]:
+        """Stages beside click and conversion whose labels the model is trained on."""
+        return ()
+
     @model_validator(mode="after")
     def _tower_is_consistent(self) -> Self:
         if len(self.tower_widths) != len(self.tower_dropout):
@@ -53,4 +59,24 @@ class ModelConfig(BaseModel):
             raise ValueError(f"tower_widths {list(self.tower_widths)}: every layer needs at least one unit")
         if min(self.tower_dropout) < 0 or max(self.tower_dropout) >= 1:
             raise ValueError(f"tower_dropout {list(self.tower_dropout)}: every rate must be in [0, 1)")
+        return self
+
+
+class AuxiliaryTasksConfig(ModelConfig):
+    """Base of the configs of models that take extra tasks (layers/auxiliary_tasks)."""
+
+    auxiliary_tasks: tuple[ExtraStage, ...] = Field(
+        default=(), description="stages with a tower and a loss of their own; the log must have them"
+    )
+    auxiliary_weight: float = Field(default=1.0, gt=0, le=100, description="weight of each extra task's loss")
+
+    @property
+    def needs_stages(self) -> tuple[ExtraStage, ...]:
+        """Those of the extra tasks."""
+        return self.auxiliary_tasks
+
+    @model_validator(mode="after")
+    def _tasks_are_distinct(self) -> Self:
+        if len(set(self.auxiliary_tasks)) < len(self.auxiliary_tasks):
+            raise ValueError(f"auxiliary_tasks {list(self.auxiliary_tasks)} must name each stage once")
         return self

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ml.models.configs.base import ModelConfig
+from ml.models.configs.base import AuxiliaryTasksConfig
 
 
-class Config(ModelConfig):
-    """ESMM (Ma et al. 2018); nothing beyond the common preset."""
+class Config(AuxiliaryTasksConfig):
+    """ESMM (Ma et al. 2018); beyond the common preset, extra tasks."""
 
     name: Literal["esmm"] = "esmm"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ml.models.configs.base import ModelConfig
+from ml.models.configs.base import AuxiliaryTasksConfig
 
 
-class Config(ModelConfig):
-    """MLP baseline; nothing beyond the common preset."""
+class Config(AuxiliaryTasksConfig):
+    """MLP baseline; beyond the common preset, extra tasks."""
 
     name: Literal["mlp"] = "mlp"

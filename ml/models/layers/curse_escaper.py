@@ -41,12 +41,12 @@ class CurseEscaper(nn.Module):
         """w, float32 [B], from p_ctr [B] and z [B]; carries no gradient (MODELS.md, CSTWA 7).
 
         False positive (z = 0, p > t_h): min(γ·p/t_h, cap); false negative (z = 1, p < t_l): min(γ·t_l/p, cap);
-        else 1. With ``weighting="constant"`` both are γ.
+        else 1. With ``weighting="constant"`` both are γ. A z above 1 (delayed feedback) is a conversion.
         """
         low, high = torch.quantile(self.recent, self.quantiles).unbind()
         full = self.seen >= len(self.recent)
         false_positive = full & (conversion == 0) & (p_ctr > high)
-        false_negative = full & (conversion == 1) & (p_ctr < low)
+        false_negative = full & (conversion > 0) & (p_ctr < low)
         if self._weighting == "constant":
             return torch.where(false_positive | false_negative, self._magnitude, 1.0)
         above = (self._magnitude * p_ctr / high).clamp(max=self._cap)

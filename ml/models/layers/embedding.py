@@ -1,4 +1,4 @@
-"""The fused embedding table: one lookup for all fields of a batch, sequences as the mean of their members."""
+"""The fused embedding table: one lookup for all fields of a batch, sequences as the (weighted) mean of their values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FusedEmbedding(nn.Module):
         super().__init__()
         self.size = size
         self.width = (len(layout.columns) + len(layout.sequences)) * size
-        self._sequences = tuple(sequence.name for sequence in layout.sequences)
+        self._sequences = tuple((sequence.name, sequence.weighted) for sequence in layout.sequences)
         self.table = nn.Embedding(layout.total_rows, size, sparse=True)
         nn.init.normal_(self.table.weight, mean=0.0, std=std)
 
@@ -28,13 +28,30 @@ class FusedEmbedding(nn.Module):
         fields = self.table(batch.features).flatten(1)
         if not self._sequences:
             return fields
-        return torch.cat([fields, *(self._mean(batch.sequences[name]) for name in self._sequences)], dim=1)
+        pooled = [
+            self._weighted_mean(batch.sequences[name], batch.sequence_weights[name])
+            if weighted
+            else self._mean(batch.sequences[name])
+            for name, weighted in self._sequences
+        ]
+        return torch.cat([fields, *pooled], dim=1)
 
     def _mean(self, ids: torch.Tensor) -> torch.Tensor:
         """Mean of the members' embeddings [B, d]; 0 for a sequence that holds nothing but padding (id −1)."""
         present = (ids >= 0).unsqueeze(2)
         members = self.table(ids.clamp(min=0)) * present
         return members.sum(dim=1) / present.sum(dim=1).clamp(min=1)
+
+    def _weighted_mean(self, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Σ w·e / Σ w over the members [B, d], from ``weights`` float32 [B, L], finite and ≥ 0.
+
+        A member of weight 0 does not count; where none counts, the answer is 0, as for an empty sequence [reading].
+        """
+        present = torch.where(ids >= 0, weights, 0.0)
+        total = present.sum(dim=1, keepdim=True)
+        # Of the weights, not of their sum with the members: whatever their size, they stay within float32.
+        shares = present / torch.where(total > 0, total, 1.0)
+        return torch.bmm(shares.unsqueeze(1), self.table(ids.clamp(min=0))).squeeze(1)
 
 
 def entity_positions(layout: FeatureLayout, entity: Entity, size: int) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Batches hold every row once, in a reproducible order, whether the window lies in memory or on disk."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,56 @@ def test_days_of_different_vocabularies_are_refused(random_day: RandomDay) -> No
     days = [random_day(3), random_day(3, vocabulary_digest="other")]
     with pytest.raises(ValueError, match="vocabulary and other: encode all days"):
         window(days)
+
+
+@pytest.mark.parametrize("preload_bytes", [PRELOADED, MAPPED])
+def test_weights_and_the_stages_asked_for_go_with_their_rows(days: list[EncodedDay], preload_bytes: int) -> None:
+    full = [
+        replace(
+            day,
+            sequence_weights={"history": np.tile(day.features[:, :1], 3).astype(np.float32)},
+            stages={name: (day.features[:, 0] % 2).astype(np.uint8) for name in ("cart", "favourite")}
+            if day.rows
+            else {},
+            elapsed=np.full(day.rows, np.inf, dtype=np.float32),
+            delay=np.full(day.rows, np.nan, dtype=np.float32),
+        )
+        for day in days
+    ]
+    batches = WindowBatches(
+        full, batch_size=16, seed=3, validation_share=0.2, stages=("cart",), preload_bytes=preload_bytes
+    )
+    for batch in [*batches.training(0), *batches.validation()]:
+        row = batch.features[:, 0]
+        assert batch.sequence_weights["history"].dtype == torch.float32
+        assert torch.equal(batch.sequence_weights["history"], row.float().unsqueeze(1).expand(-1, 3))
+        assert set(batch.stages) == {"cart"}
+        assert torch.equal(batch.stages["cart"], (row % 2).float())
+        moved = batch.to("meta")
+        assert {moved.sequence_weights["history"].device.type, moved.stages["cart"].device.type} == {"meta"}
+    (scored,) = sequential_batches(full[0], 100)
+    assert torch.equal(scored.sequence_weights["history"][:, 0], scored.features[:, 0].float())
+    assert scored.stages == {}
+    with pytest.raises(ValueError, match=r"a day of 50 rows has no labels of cart, it has \[\]"):
+        WindowBatches(days, batch_size=16, seed=3, validation_share=0.2, stages=("cart",))
+
+
+@pytest.mark.parametrize("preload_bytes", [PRELOADED, MAPPED])
+def test_targets_take_the_place_of_labels(days: list[EncodedDay], preload_bytes: int) -> None:
+    targets = replace(days[2], conversion=days[2].conversion * np.float32(2.5))
+    batches = window([days[0], targets, days[3]], preload_bytes=preload_bytes)
+    for batch in batches.training(0):
+        in_day = (batch.features[:, 0] >= 50) & (batch.features[:, 0] < 80)
+        assert set(batch.conversion[in_day].tolist()) <= {0.0, 2.5}
+        assert set(batch.conversion[~in_day].tolist()) <= {0.0, 1.0}
+
+
+def test_rows_that_are_not_judged_are_neither_validated_on_nor_trained_on(days: list[EncodedDay]) -> None:
+    judged = np.arange(121) % 2 == 0
+    batches = WindowBatches(days, batch_size=16, seed=3, validation_share=0.2, judged=judged)
+    held_out = numbers(window(days).validation())
+    assert numbers(batches.validation()) == [row for row in held_out if row % 2 == 0]
+    assert batches.validation_rows == len(numbers(batches.validation()))
+    assert numbers(batches.training(0)) == numbers(window(days).training(0))
+    with pytest.raises(ValueError, match="judged has 120 rows, the window 121"):
+        WindowBatches(days, batch_size=16, seed=3, validation_share=0.2, judged=judged[1:])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data import encoding
+from ml.data import encoding, row_ids
 from ml.data.encoding import EncodedDay, EncodingMismatch, encode_day, encode_days
 from ml.data.fields import FieldSpec
 from ml.data.layout import MAX_ROWS
@@ -115,7 +115,7 @@ def test_blocks_smaller_than_the_day_change_nothing(
     vocabulary = vocabulary_of(samples, encoding_fields)
     whole = encode_day(samples=samples, vocabulary=vocabulary, out=tmp_path / "whole")
     monkeypatch.setattr(encoding, "_BLOCK_ROWS", 7)
-    monkeypatch.setattr(encoding, "_SEQUENCE_CELLS", 6)
+    monkeypatch.setattr(row_ids, "_SEQUENCE_CELLS", 6)
     pieces = encode_day(samples=samples, vocabulary=vocabulary, out=tmp_path / "pieces")
     assert np.unique(whole.features[:, 0]).size == 7
     for file in sorted((tmp_path / "whole").iterdir()):

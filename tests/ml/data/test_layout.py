@@ -12,6 +12,9 @@ POSITION = FeatureColumn(name="position", entity="context", kind="category", off
 HISTORY = SequenceColumn(name="history", of="item", entity="user", max_length=5)
 
 
+TAGS = SequenceColumn(name="tags", entity="user", max_length=5, weighted=True, offset=20, size=3)
+
+
 def layout(**changes: object) -> FeatureLayout:
     parts: dict[str, object] = {
         "columns": (USER, AGE, ITEM, POSITION),
@@ -49,6 +52,7 @@ def test_json_round_trip() -> None:
         ({"columns": (USER, ITEM), "total_rows": 10}, "'item' starts at row 7, expected 4"),
         ({"sequences": (HISTORY.model_copy(update={"name": "age"}),)}, r"more than once: \['age'\]"),
         ({"sequences": (HISTORY.model_copy(update={"of": "shop"}),)}, "no column 'shop'"),
+        ({"sequences": (TAGS,), "total_rows": 18}, "'tags' starts at row 20, expected 15"),
         ({"user_key": "item"}, "user_key 'item' is a field of entity 'item', not of 'user'"),
         ({"item_key": "shop"}, "no column 'shop'"),
     ],
@@ -68,3 +72,30 @@ def test_a_table_beyond_int32_is_refused_naming_the_largest_field(rows: int, ref
             built.refuse_oversized()
     else:
         built.refuse_oversized()
+
+
+def test_rows_of_their_own_follow_the_columns() -> None:
+    tags = TAGS.model_copy(update={"offset": 15})
+    built = layout(sequences=(tags, HISTORY), total_rows=18)
+    assert [rows.name for rows in built.row_ranges] == ["user", "age", "item", "position", "tags"]
+    assert built.row_range("tags") == ("tags", "category", 15, 3)
+    assert built.row_range("history") == built.row_range("item") == ("item", "id", 7, 6)
+    assert FeatureLayout.model_validate_json(built.model_dump_json()) == built
+    with pytest.raises(ValueError, match=r"no field 'shop'.*'tags'"):
+        built.row_range("shop")
+
+
+def test_a_sequence_of_a_field_is_written_as_before_there_were_others() -> None:
+    assert HISTORY.model_dump() == {"name": "history", "of": "item", "entity": "user", "max_length": 5}
+
+
+@pytest.mark.parametrize("rows", [{}, {"of": "item", "offset": 1, "size": 2}, {"offset": 1}, {"size": 1}])
+def test_a_sequence_has_rows_of_its_own_or_those_of_a_field(rows: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="give the field whose rows it uses, or offset and size"):
+        SequenceColumn.model_validate({"name": "tags", "entity": "user", "max_length": 5, **rows})
+
+
+def test_a_list_may_be_the_largest() -> None:
+    tags = TAGS.model_copy(update={"offset": 15, "size": MAX_ROWS})
+    with pytest.raises(ValueError, match="the largest is 'tags'"):
+        layout(sequences=(tags,), total_rows=15 + MAX_ROWS).refuse_oversized()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ VARIANTS = [
     for cp in (False, True)
     for ce in (False, True)
 ]
+AUXILIARY = [{"name": name, "auxiliary_tasks": ["favourite", "cart"]} for name in ("esmm", "mlp")]
 ON_THE_FLY = {"name": "cstwa", "refresh": "batch", "propagation_layers": 2, "first_migrating_epoch": 1}
 SMALL = {"tower_widths": [16, 8], "tower_dropout": [0.0, 0.0]}
 
@@ -78,6 +80,24 @@ def test_nothing_is_ever_nan(
         assert torch.isfinite(values).all()
     assert (predictions.log_cvr <= 0).all()
     assert (predictions.log_ctcvr <= 0).all()
+
+
+@pytest.mark.parametrize("config", [*ALL_MODELS, *AUXILIARY], ids=str)
+def test_lists_weights_and_targets_above_one_train_every_model(
+    listed_layout: FeatureLayout, graphs: Graphs, make_listed_batch: Callable[..., Batch], config: dict
+) -> None:
+    model, batch = _build(config, listed_layout, graphs), make_listed_batch(64)
+    batch = dataclasses.replace(batch, conversion=batch.conversion * 2.5)
+    optimizers = Optimizers(model, learning_rate=0.01, l2=1e-6)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for _ in range(3):
+        optimizers.step(model.loss(model(batch), batch).total)
+    still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    assert still == []
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+    tags = listed_layout.row_range("tags").offset
+    name = "embedding.table.weight" if config["name"] in ("ctr", "esmm") else "cvr_embedding.table.weight"
+    assert not torch.equal(model.get_parameter(name)[tags:], before[name][tags:])
 
 
 @pytest.mark.parametrize("config", ALL_MODELS, ids=str)

@@ -87,3 +87,11 @@ def test_the_buffer_is_part_of_the_state() -> None:
     p, conversion = torch.tensor([0.9, 0.01]), torch.tensor([0.0, 1.0])
     assert torch.equal(restored.weights(p, conversion), escaper.weights(p, conversion))
     assert restored.seen.item() == 5
+
+
+def test_a_target_above_one_is_weighted_as_the_conversion_it_is() -> None:
+    escaper = _escaper(4)
+    escaper.remember(torch.tensor([0.2, 0.4, 0.6, 0.8]))
+    p = torch.tensor([0.01, 0.99])
+    answers = [escaper.weights(p, torch.full((2,), target)).tolist() for target in (1.0, 2.5)]
+    assert answers[0] == answers[1] == [4.0, 1.0]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.models.losses import (
@@ -94,3 +94,38 @@ def test_log_space_keeps_what_a_product_of_probabilities_loses() -> None:
     expected = -math.log(-math.expm1(-2 * math.log1p(math.exp(-20.0))))
     assert log_probability_losses(log_ctcvr, torch.zeros(1)).item() == pytest.approx(expected, rel=1e-5)
     assert expected > 19
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(-8, 8), st.floats(0, 20)), min_size=1, max_size=10))
+def test_targets_above_one_follow_the_formula(rows: list[tuple[float, float]]) -> None:
+    logit = torch.tensor([row[0] for row in rows], dtype=torch.float64)
+    target = torch.tensor([row[1] for row in rows], dtype=torch.float64)
+    expected = [-t * math.log(_sigmoid(x)) - (1 - t) * math.log(1 - _sigmoid(x)) for x, t in rows]
+    answer = log_probability_losses(torch.nn.functional.logsigmoid(logit), target)
+    assert answer.tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    clicked = clicked_conversion_loss(logit, torch.ones_like(logit), target)
+    assert clicked.item() == pytest.approx(sum(expected) / len(rows), rel=1e-6, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(LOGITS, LOGITS, st.sampled_from([1.5, 10.0, 1000.0]))
+def test_losses_of_targets_above_one_are_finite_for_any_logits(a: float, b: float, target: float) -> None:
+    ctr, cvr = torch.tensor([a], requires_grad=True), torch.tensor([b], requires_grad=True)
+    log_ctcvr = torch.nn.functional.logsigmoid(ctr) + torch.nn.functional.logsigmoid(cvr)
+    total = product_conversion_loss(log_ctcvr, torch.tensor([target]))
+    total = total + clicked_conversion_loss(cvr, torch.ones(1), torch.tensor([target]))
+    gradients = torch.autograd.grad(total, [ctr, cvr])
+    assert torch.isfinite(total)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_labels_of_zero_and_one_give_the_bits_of_a_choice() -> None:
+    log_p = -torch.rand(10_000, generator=torch.Generator().manual_seed(0)).double().exp().float() * 3
+    log_p.requires_grad_()
+    label = (torch.arange(10_000) % 3 == 0).float()
+    chosen = -torch.where(label > 0, log_p, log1mexp(log_p))
+    answer = log_probability_losses(log_p, label)
+    assert torch.equal(answer, chosen)
+    gradients = [torch.autograd.grad(each.mean(), log_p, retain_graph=True)[0] for each in (answer, chosen)]
+    assert torch.equal(*gradients)
