@@ -1,23 +1,38 @@
 """Keeps receipts and review decisions in the store and tells how days stand; the verdicts are `data_checks`'."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from assets.resources import DataRefused, Platform
-from data_checks.receipts import Decision, Receipt, standing
+from data_checks.decisions import Decision, standing
+from data_checks.receipts import Receipt
 from infra.artifacts import Artifact
 from infra.object_keys import ObjectExists
 from ml.data.window import DayStanding
 
 RECEIPT_FILE = "receipt.json"
 SAMPLES_FILE = "samples.parquet"
+QUARANTINED, ROWS_FILE = "quarantined_samples", "rows.parquet"
 
 
 def validated_key(day: date) -> str:
     """Store key of a day's validated samples and their receipt, published together."""
     return f"validated_samples/{day.isoformat()}"
+
+
+def quarantined_key(day: date) -> str:
+    """Store key of a day's quarantined rows."""
+    return f"{QUARANTINED}/{day.isoformat()}"
+
+
+def quarantine_address(platform: Platform, receipt: Receipt) -> str | None:
+    """Address of the day's quarantined rows in the store; None where no row was judged."""
+    manifest = platform.artifacts.find(quarantined_key(receipt.day)) if receipt.rules else None
+    return f"{platform.objects.location}/{manifest.folder}/{ROWS_FILE}" if manifest else None
 
 
 def read_receipt(platform: Platform, day: date) -> Receipt | None:
@@ -42,6 +57,12 @@ def day_standing(platform: Platform, day: date) -> DayStanding:
     """Whether the day may be trained on: its receipt's verdict under the review decisions that bind to it."""
     result = standing(read_receipt(platform, day), read_decisions(platform, day))
     return DayStanding(day=day, admitted=result.admitted, receipt_id=result.receipt_id, why=result.why)
+
+
+def restated_since_training(platform: Platform, trained_on: Mapping[str, str]) -> tuple[str, ...]:
+    """The days (ISO) whose receipt is no longer the one in `trained_on`: their data changed after a model saw it."""
+    standings = {day: day_standing(platform, date.fromisoformat(day)) for day in trained_on}
+    return tuple(day for day, seen in trained_on.items() if standings[day].receipt_id != seen)
 
 
 def admitted_samples(platform: Platform, day: date, *, receipt_id: str) -> tuple[Path, Receipt]:
@@ -70,25 +91,31 @@ def record_decision(
 ) -> Decision:
     """Append a review decision on the day's present receipt. Nothing recorded before is changed.
 
-    Raises DataRefused where there is no receipt to decide on.
+    Raises DataRefused for a day without receipt, a revocation where nothing is decided, a blank reason or reviewer,
+    and a decision that is none of DecisionKind.
     """
     receipt = read_receipt(platform, day)
     if receipt is None:
         raise DataRefused(
             f"{day.isoformat()} has no receipt to decide on; materialize validated_samples of that day first"
         )
-    recorded = Decision.model_validate(
-        {
-            "day": day,
-            "decision": decision,
-            "reason": reason,
-            "reviewer": reviewer,
-            "decided_at": decided_at,
-            "receipt_id": receipt.receipt_id,
-        }
-    )
+    before = read_decisions(platform, day)
+    if decision == "revoke" and (not before or before[-1].decision == "revoke"):
+        raise DataRefused(
+            f"{day.isoformat()} has no decision to revoke: it stands by its own verdict, {receipt.verdict}; accept or "
+            "exclude it instead"
+        )
+    content = {"day": day, "decision": decision, "reason": reason, "reviewer": reviewer, "decided_at": decided_at}
+    try:
+        recorded = Decision.model_validate({**content, "receipt_id": receipt.receipt_id})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False)
+        )
+        raise DataRefused(f"nothing was decided on {day.isoformat()}: {faults}") from error
     data = json.dumps(recorded.model_dump(mode="json"), sort_keys=True, indent=1).encode()
-    number = len(read_decisions(platform, day))
+    number = len(before)
     while True:
         number += 1
         try:

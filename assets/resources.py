@@ -40,7 +40,8 @@ class Platform:
     """The outside world of one dataset, the same for every asset: laptop and cluster differ in what is put in here.
 
     `feed_root` is where a synthetic log's raw files are generated, `cache_root` holds what can be made again,
-    `child_environment` is the whole environment of a computing child (no secret is in it).
+    `child_environment` is the whole environment of a computing child (no secret is in it). `dataset_argument` is what
+    people give as `--dataset`, for the commands that pages show them.
     """
 
     objects: ObjectStore
@@ -50,6 +51,7 @@ class Platform:
     threads: int
     device: str
     tracking: Tracking
+    dataset_argument: str | None = None
 
     @property
     def artifacts(self) -> ArtifactStore:

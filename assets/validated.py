@@ -8,28 +8,40 @@ from typing import Any
 
 import dagster as dg
 
+from assets.automation import restated_day_condition
 from assets.day_reports import DayOutcome, check_specs, report_days
 from assets.declaration import declaration
 from assets.joined import NAME as JOINED
 from assets.label_events import REFUSAL_FILE
 from assets.partitions import DATA_GROUP, VERDICT_ASSET, daily_partitions
-from assets.receipt_metadata import family_checks, receipt_metadata
-from assets.receipts import RECEIPT_FILE, SAMPLES_FILE, day_standing, read_decisions, read_receipts, validated_key
+from assets.receipt_metadata import family_checks, quarantine_metadata, receipt_metadata
+from assets.receipts import (
+    QUARANTINED,
+    RECEIPT_FILE,
+    ROWS_FILE,
+    SAMPLES_FILE,
+    day_standing,
+    quarantine_address,
+    read_decisions,
+    read_receipts,
+    validated_key,
+)
 from assets.resources import Platform
+from assets.review_pages import publish_review, review_address
 from assets.schemas import column_schema
 from data_checks.receipts import FAMILIES, EventCounts, Receipt
 from infra.artifacts import Artifact
 from ml.data.dataset import DatasetSpec
 
-VALIDATED, QUARANTINED = VERDICT_ASSET, "quarantined_samples"
-ROWS_FILE = "rows.parquet"
+VALIDATED = VERDICT_ASSET
 
 _CHECKS = {
-    "schema": "Ids and times are there, and every value can be read as its type.",
-    "label_consistency": "Labels are 0 or 1, a conversion implies a click, a value comes only with a conversion.",
-    "click_before_conversion": "Impression, click and conversion are in order, inside their windows, none is orphaned.",
-    "duplicates": "No impression arrived twice.",
-    "volume": "The day has about as many rows as the days before it.",
+    "schema": "Ids and times are there, values can be read and lie in their ranges, and no field has lost its values.",
+    "label_consistency": "Labels are 0 or 1 and follow from each other; users' labels and orders are believable.",
+    "click_before_conversion": "Impression, click and what follows are in order, in their windows, none is orphaned.",
+    "duplicates": "No impression and no order arrived twice.",
+    "volume": "Impressions and label rates are those of comparable days; the feed is whole, and no bots are in it.",
+    "drift": "Every field is distributed as on the days before, and none knows the label.",
 }
 _TABLES = {VALIDATED: SAMPLES_FILE, QUARANTINED: ROWS_FILE}
 _SKIPPED_DAY = hashlib.sha256(b"").hexdigest()
@@ -55,6 +67,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
                 deps=[JOINED],
                 description=description,
                 kinds={"greatexpectations", "duckdb"},
+                automation_condition=restated_day_condition(spec),
                 **shared,
             )
             for name, description in descriptions.items()
@@ -72,7 +85,8 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
                     f"validated {key}: {receipt.rows_in} rows in, {receipt.admitted} admitted, {receipt.quarantined} "
                     f"quarantined, {receipt.verdict}"
                 )
-                outcomes.append(_outcome(platform, receipt))
+                publish_review(platform, spec, receipt.day)
+                outcomes.append(_outcome(platform, spec, receipt))
         yield from report_days(context, assets=[VALIDATED, QUARANTINED], checks=checks, outcomes=outcomes)
 
     return [validation]
@@ -80,6 +94,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
 
 def _validate(platform: Platform, spec: DatasetSpec, day: date, *, scratch: Path) -> Receipt:
     # Great Expectations takes seconds to load: the run loads it, the code location never does.
+    from data_checks.profile import PROFILE_FILE
     from data_checks.validation import validate_day
 
     scratch.mkdir(parents=True, exist_ok=True)
@@ -96,8 +111,9 @@ def _validate(platform: Platform, spec: DatasetSpec, day: date, *, scratch: Path
             metadata={"receipt_id": receipt.receipt_id},
         )
     else:
-        reach = [day - timedelta(days=age) for age in range(spec.validation.volume_history_days, 0, -1)]
+        reach = [day - timedelta(days=age) for age in range(spec.validation.history_days, 0, -1)]
         history = read_receipts(platform, reach)
+        files[PROFILE_FILE] = scratch / PROFILE_FILE
         receipt = validate_day(
             samples=joined.path(SAMPLES_FILE),
             spec=spec,
@@ -109,6 +125,8 @@ def _validate(platform: Platform, spec: DatasetSpec, day: date, *, scratch: Path
             events=EventCounts(impressions=facts["landed_impressions"]),
             admitted_to=admitted,
             quarantined_to=quarantined,
+            profiles=_profiles(platform, reach[-spec.validation.drift_history_days :], name=PROFILE_FILE),
+            profile_to=files[PROFILE_FILE],
             temp_directory=scratch,
         )
         files[SAMPLES_FILE] = admitted
@@ -119,6 +137,12 @@ def _validate(platform: Platform, spec: DatasetSpec, day: date, *, scratch: Path
     files[RECEIPT_FILE].write_bytes(receipt.canonical_json())
     platform.artifacts.publish(validated_key(day), files, metadata={"receipt_id": receipt.receipt_id})
     return receipt
+
+
+def _profiles(platform: Platform, days: list[date], *, name: str) -> dict[date, Path]:
+    """The profiles of those days that stand as admitted; receipts of before there were profiles have none."""
+    known = [(day, platform.artifacts.open(validated_key(day))) for day in days if day_standing(platform, day).admitted]
+    return {day: artifact.path(name) for day, artifact in known if name in artifact.manifest.files}
 
 
 def _unjudged(spec: DatasetSpec, day: date, *, why: str, joined: Artifact) -> Receipt:
@@ -147,12 +171,10 @@ def _unjudged(spec: DatasetSpec, day: date, *, why: str, joined: Artifact) -> Re
     )
 
 
-def _outcome(platform: Platform, receipt: Receipt) -> DayOutcome:
-    quarantine_key = f"{QUARANTINED}/{receipt.day.isoformat()}"
-    manifest = platform.artifacts.find(quarantine_key) if receipt.rules else None
-    quarantine = f"{platform.objects.location}/{manifest.folder}/{ROWS_FILE}" if manifest else "none"
+def _outcome(platform: Platform, spec: DatasetSpec, receipt: Receipt) -> DayOutcome:
+    quarantine, page = quarantine_address(platform, receipt), review_address(platform, receipt.day)
     standing = day_standing(platform, receipt.day)
-    facts = receipt_metadata(receipt, standing=standing.why)
+    facts = receipt_metadata(receipt, standing=standing, timezone=spec.timezone, page=page)
     return DayOutcome(
         day=receipt.day.isoformat(),
         metadata={
@@ -160,11 +182,10 @@ def _outcome(platform: Platform, receipt: Receipt) -> DayOutcome:
             QUARANTINED: {
                 "dagster/row_count": receipt.quarantined,
                 **_schema(platform, QUARANTINED, receipt),
-                "path": quarantine,
-                "by_rule": receipt.by_rule(),
+                **quarantine_metadata(receipt, quarantine=quarantine, page=page),
             },
         },
-        checks=family_checks(receipt, quarantine=quarantine),
+        checks=family_checks(receipt, quarantine=quarantine, page=page),
         # A reviewer's acceptance of this very receipt stands: checked again, the day is no failure.
         refused="; ".join(receipt.reasons) if receipt.verdict == "refused" and not standing.admitted else None,
     )

@@ -1,19 +1,15 @@
-"""The SQL pass over a day's joined samples: a mask a rule, counts, quantities in bounded parts; it writes no file."""
+"""The masks of a day: the columns they need, the rows that break a rule, and their counts; it writes no file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import duckdb
-import pandas as pd
 
 from data_checks.rules import Rule, RuleContext, parameters_used
 from ml.data.dataset import DatasetSpec
 from ml.data.engine import identifier, literal
-
-#: Rows of a part that Great Expectations sees at once: 250 of DuckDB's vectors; fewer pay its fixed cost more often.
-_VECTORS_A_PART = 250
 
 _COLUMNS = {
     "row_kind": "VARCHAR",
@@ -24,17 +20,23 @@ _COLUMNS = {
     "impression_time": "TIMESTAMP",
     "click_time": "TIMESTAMP",
     "conversion_time": "TIMESTAMP",
+    "cart_time": "TIMESTAMP",
+    "favourite_time": "TIMESTAMP",
     "click": "BIGINT",
     "conversion": "BIGINT",
+    "cart": "BIGINT",
+    "favourite": "BIGINT",
     "value": "DOUBLE",
     "order_id": "VARCHAR",
     "label_age_seconds": "BIGINT",
     "mature": "BOOLEAN",
     "duplicate_rank": "BIGINT",
+    "duplicate_conflict": "BOOLEAN",
     "unparsed_count": "BIGINT",
     "unparsed_columns": "VARCHAR[]",
     "source_file": "VARCHAR",
     "source_row": "BIGINT",
+    "source_line": "BIGINT",
 }
 _FIELD_TYPES = {"id": "VARCHAR", "category": "VARCHAR", "number": "DOUBLE", "sequence": "VARCHAR[]"}
 
@@ -45,7 +47,7 @@ class SamplesInvalid(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """What a rule's mask marked: how many rows, and the places (from 0) of the first three."""
+    """What the mask of a rule on rows marked: how many rows, and the places in the file (from 0) of the first three."""
 
     rows: int
     positions: tuple[int, ...]
@@ -62,6 +64,7 @@ def require_columns(connection: duckdb.DuckDBPyConnection, *, samples: Path, spe
     described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(str(samples))})").fetchall()
     found = {row[0]: row[1] for row in described}
     required = _COLUMNS | {field.name: _FIELD_TYPES[field.kind] for field in spec.fields}
+    required |= {field.weights_column: "DOUBLE[]" for field in spec.fields if field.weighted}
     wrong = [
         f"{column} should be {kind} and is {found.get(column, 'missing')}"
         for column, kind in required.items()
@@ -73,68 +76,40 @@ def require_columns(connection: duckdb.DuckDBPyConnection, *, samples: Path, spe
         )
 
 
-def count_rows(connection: duckdb.DuckDBPyConnection, *, samples: Path) -> tuple[int, int]:
-    """All rows of the file, and the impressions among them."""
-    counted = connection.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE row_kind = 'impression') FROM read_parquet({literal(str(samples))})"
-    ).fetchone()
-    assert counted is not None
-    return counted[0], counted[1]
-
-
 def mark_rows(
     connection: duckdb.DuckDBPyConnection, *, samples: Path, rules: Sequence[Rule], context: RuleContext
 ) -> dict[str, Marked]:
-    """Compute every mask in one pass into the temporary table `marks` (a row a sample, in order) and count them.
+    """Compute the masks of all `rules` (of level row) in one scan, and count what they mark.
 
-    A mask that is NULL counts as FALSE. `marks.quarantined` is TRUE where a rule with effect quarantine is broken.
+    The rows that break any rule are kept in the temporary table `broken`, in their order: `position` (their place in
+    the file, from 0), a boolean a rule (a mask that is NULL counts as FALSE), and `quarantined`, TRUE where a rule
+    with effect quarantine is broken. Good rows are not kept: at 10 million rows their masks alone would be 400 MB.
     """
-    masks = [f"coalesce({rule.mask_sql(context.spec)}, FALSE) AS {identifier(rule.id)}" for rule in rules]
-    sending = [identifier(rule.id) for rule in rules if rule.effect == "quarantine"]
+    named = {rule.id: identifier(rule.id) for rule in rules}
+    sending = [f"coalesce({named[rule.id]}, FALSE)" for rule in rules if rule.effect == "quarantine"]
     sql = statement(
-        "marks", masks=",\n        ".join(masks), quarantined=" OR ".join(sending), samples=literal(str(samples))
+        "broken",
+        masks=",\n        ".join(f"({rule.mask_sql(context.spec)}) AS {named[rule.id]}" for rule in rules),
+        known=",\n    ".join(f"coalesce({name}, FALSE) AS {name}" for name in named.values()),
+        any=" OR ".join(named.values()),
+        quarantined=" OR ".join(sending) or "FALSE",
+        samples=literal(str(samples)),
     )
     connection.execute(sql, parameters_used(sql, context.parameters))
-    counts = [
-        f"count(*) FILTER (WHERE {identifier(rule.id)}), min(rowid, 3) FILTER (WHERE {identifier(rule.id)})"
-        for rule in rules
-    ]
-    counted = connection.execute(statement("marked", counts=",\n    ".join(counts))).fetchone()
-    assert counted is not None
-    numbers = counted[1:]
+    counts = [f"count(*) FILTER (WHERE {name}), min(position, 3) FILTER (WHERE {name})" for name in named.values()]
+    numbers = connection.execute(statement("broken_counts", counts=",\n    ".join(counts))).fetchone()
+    assert numbers is not None
     return {
-        rule.id: Marked(rows=numbers[2 * place], positions=tuple(numbers[2 * place + 1] or ()))
-        for place, rule in enumerate(rules)
+        rule: Marked(rows=numbers[2 * place], positions=tuple(numbers[2 * place + 1] or ()))
+        for place, rule in enumerate(named)
     }
 
 
-def row_quantities(
-    connection: duckdb.DuckDBPyConnection, *, samples: Path, rules: Sequence[Rule], context: RuleContext
-) -> Iterator[pd.DataFrame]:
-    """What the rules on rows judge: float64 frames of bounded length, a column a quantity; at least one frame."""
-    yield from _quantities(connection, source=f"read_parquet({literal(str(samples))})", rules=rules, context=context)
-
-
-def day_quantities(
-    connection: duckdb.DuckDBPyConnection, *, rules: Sequence[Rule], context: RuleContext
-) -> Iterator[pd.DataFrame]:
-    """What the rules on the day judge: one float64 frame of one row."""
-    yield from _quantities(connection, source="(SELECT 1)", rules=rules, context=context)
-
-
-def _quantities(
-    connection: duckdb.DuckDBPyConnection, *, source: str, rules: Sequence[Rule], context: RuleContext
-) -> Iterator[pd.DataFrame]:
-    columns = {rule.quantity.name: rule.quantity.sql(context.spec) for rule in rules}
-    # NaN is pandas' null in a float column, and comes over at half the cost of NULL.
-    listed = [f"coalesce(({sql})::DOUBLE, 'nan'::DOUBLE) AS {identifier(name)}" for name, sql in columns.items()]
-    sql = statement("quantities", quantities=",\n    ".join(listed), source=source)
-    reading = connection.cursor()
-    reading.execute(sql, parameters_used(sql, context.parameters))
-    frame = reading.fetch_df_chunk(_VECTORS_A_PART)
-    yield frame
-    while len(frame):
-        frame = reading.fetch_df_chunk(_VECTORS_A_PART)
-        if len(frame):
-            yield frame
-    reading.close()
+def mark_day(connection: duckdb.DuckDBPyConnection, *, rules: Sequence[Rule], context: RuleContext) -> dict[str, int]:
+    """1 for every rule (of level day) that the day breaks, 0 for the others; they see no rows."""
+    if not rules:
+        return {}
+    sql = "SELECT " + ", ".join(f"coalesce({rule.mask_sql(context.spec)}, FALSE)" for rule in rules)
+    broken = connection.execute(sql, parameters_used(sql, context.parameters)).fetchone()
+    assert broken is not None
+    return {rule.id: int(bad) for rule, bad in zip(rules, broken, strict=True)}

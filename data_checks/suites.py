@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import great_expectations as gx
-import pandas as pd
+import numpy as np
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.data_context.types.base import (
     DataContextConfig,
@@ -13,10 +13,15 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 
+from data_checks.quantities import Part
 from data_checks.rules import Rule, RuleContext
 
-#: Counts alone: bad rows are found by the masks, and collecting values costs as much as judging them.
-_COUNTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
+#: Which places are unexpected, all of them, and nothing else that costs time.
+_PLACES = {
+    "result_format": "COMPLETE",
+    "partial_unexpected_count": 0,
+    "return_unexpected_index_query": False,
+}
 
 
 class SuiteCrashed(RuntimeError):
@@ -46,27 +51,39 @@ def build_suite(rules: Sequence[Rule], context: RuleContext, *, name: str) -> gx
     return gx.ExpectationSuite(name=name, expectations=expectations)
 
 
-def run_suite(suite: gx.ExpectationSuite, frames: Iterable[pd.DataFrame]) -> dict[str, Judgement]:
-    """Judge the parts of one table, one frame after the other, and add up each rule's counts.
+def judge(rules: Sequence[Rule], context: RuleContext, parts: Iterable[Part], *, name: str) -> dict[str, Judgement]:
+    """Have Great Expectations judge the parts of one table, one after the other, and add up each rule's rows.
 
-    Raises SuiteCrashed when an expectation raised, or gave no count for a frame.
+    It judges values, each as often as the part lists it, and says at which places of the part the unexpected ones are;
+    the rows that hold them are then added up. That gives the same counts as judging row by row, because an expectation
+    of a rule looks at one value at a time: of two rows with equal values either both are unexpected or none is. One
+    that looks at the others (`to_be_unique`), or a part that leaves a value out, shows as a RuleDisagreement, because
+    the masks count rows and know nothing of values.
+
+    Raises SuiteCrashed when an expectation raised, gave no count or no places for a part, or saw no part at all.
     """
-    expected = {expectation.meta["rule"] for expectation in suite.expectations if expectation.meta}
-    totals = {rule: Judgement(judged=0, unexpected=0) for rule in sorted(expected)}
+    totals = {rule.id: Judgement(judged=0, unexpected=0) for rule in rules}
+    unseen = set(totals)
     batch_definition = _batch_definition()
-    for frame in frames:
-        batch = batch_definition.get_batch(batch_parameters={"dataframe": frame})
-        outcome = batch.validate(suite, result_format=_COUNTS)
-        found = {}
-        for result in outcome.results:
-            config = result.expectation_config
-            rule = (config.meta or {}).get("rule", "unnamed") if config is not None else "unnamed"
-            found[rule] = _judgement(rule, result, rows=len(frame))
-        if found.keys() != expected:
-            raise SuiteCrashed(f"suite {suite.name!r} gave no result for {sorted(expected - found.keys())}")
-        for rule, part in found.items():
-            before = totals[rule]
-            totals[rule] = Judgement(judged=before.judged + part.judged, unexpected=before.unexpected + part.unexpected)
+    for part in parts:
+        concerned = [rule for rule in rules if rule.quantity.name in part.values]
+        suite = build_suite(concerned, context, name=name)
+        outcome = batch_definition.get_batch(batch_parameters={"dataframe": part.values}).validate(
+            suite, result_format=_PLACES
+        )
+        results = {_rule_of(result): result for result in outcome.results}
+        if results.keys() != {rule.id for rule in concerned}:
+            raise SuiteCrashed(
+                f"suite {name!r} gave results for {sorted(results)}, not for {sorted(rule.id for rule in concerned)}"
+            )
+        for rule in concerned:
+            found, before = _judgement(rule, results[rule.id], part), totals[rule.id]
+            totals[rule.id] = Judgement(
+                judged=before.judged + found.judged, unexpected=before.unexpected + found.unexpected
+            )
+        unseen -= results.keys()
+    if unseen:
+        raise SuiteCrashed(f"suite {name!r} judged nothing by {sorted(unseen)}: no part holds what they judge")
     return totals
 
 
@@ -83,15 +100,37 @@ def hold_agreement(*, marked: Mapping[str, int], unexpected: Mapping[str, int]) 
         )
 
 
-def _judgement(rule: str, result: Any, *, rows: int) -> Judgement:
+def _rule_of(result: Any) -> str:
+    config = result.expectation_config
+    return (config.meta or {}).get("rule", "unnamed") if config is not None else "unnamed"
+
+
+def _judgement(rule: Rule, result: Any, part: Part) -> Judgement:
+    """The rows judged and unexpected in one part, from a result whose every number is checked against the part."""
     raised = _exceptions(result.exception_info)
     if raised:
-        raise SuiteCrashed(f"{rule}: Great Expectations raised {raised[0]}")
+        raise SuiteCrashed(f"{rule.id}: Great Expectations raised {raised[0]}")
     counts = result.result or {}
     unexpected, missing = counts.get("unexpected_count"), counts.get("missing_count")
-    if result.success is None or unexpected is None or missing is None or counts.get("element_count") != rows:
-        raise SuiteCrashed(f"{rule}: Great Expectations gave no count over {rows} rows: {counts!r}")
-    return Judgement(judged=rows - int(missing), unexpected=int(unexpected))
+    if result.success is None or unexpected is None or missing is None:
+        raise SuiteCrashed(f"{rule.id}: Great Expectations gave no count over {len(part.values)} values: {counts!r}")
+    # Without anything unexpected there may be no list at all.
+    places = counts.get("unexpected_index_list") if unexpected else []
+    present = part.values[rule.quantity.name].notna().to_numpy()
+    absent = len(present) - int(np.count_nonzero(present))
+    if (
+        counts.get("element_count") != len(present)
+        or missing != absent
+        or places is None
+        or not len(places) == len(set(places)) == unexpected
+    ):
+        raise SuiteCrashed(
+            f"{rule.id}: Great Expectations judged {counts.get('element_count')} values, {missing} of them missing and "
+            f"{unexpected} unexpected, at the places {None if places is None else places[:10]}; the part holds "
+            f"{len(present)} values, {absent} of them missing"
+        )
+    rows = part.rows[rule.quantity.name]
+    return Judgement(judged=int(rows[present].sum()), unexpected=int(rows[np.asarray(places, dtype=np.int64)].sum()))
 
 
 def _exceptions(info: Mapping[str, Any] | None) -> list[str]:

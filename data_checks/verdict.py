@@ -1,6 +1,7 @@
 """Turns what the rules found into rule results, reasons and the day's verdict; it reads no rows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from data_checks.receipts import RuleResult, Verdict
 from data_checks.rules import Rule, RuleContext
@@ -8,30 +9,46 @@ from data_checks.suites import Judgement
 from ml.data.dataset import DatasetSpec
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one rule found: the rows its mask marked (all of them, for a day that breaks a rule), and the judgement."""
+
+    rows: int
+    judgement: Judgement
+
+
+#: Of a rule that does not apply to the dataset, or had nothing to judge.
+NOT_ASKED = Found(rows=0, judgement=Judgement(judged=0, unexpected=0))
+
+
 def rule_result(
     rule: Rule,
     context: RuleContext,
     *,
-    marked: int,
-    judged: Judgement,
+    found: Found,
     rows_in: int,
     shown: Mapping[str, tuple[dict[str, str], ...]],
 ) -> RuleResult:
-    """The record of one rule: `marked` rows by its mask, `judged` by its expectation, `shown` bad rows by rule id."""
-    trailing = context.trailing
+    """The record of one rule: what it `found`, and the `shown` bad rows by rule id."""
+    judged, failed = found.judgement.judged, found.judgement.unexpected > 0
+    measure = rule.measured(context)
+    samples = measure.evidence if rule.level == "day" and failed else shown.get(rule.id, ())
+    why = "" if judged else rule.not_applicable(context.spec) or rule.unjudged or measure.why or "nothing was measured"
     return RuleResult(
         rule=rule.id,
         family=rule.family,
+        description=rule.description,
         effect=rule.effect,
-        failed=judged.unexpected > 0,
-        judged=judged.judged,
-        rows=marked,
-        share=marked / rows_in if rows_in else 0.0,
-        threshold=rule.threshold(context.spec),
-        observed=rule.observed(context) if judged.judged else None,
-        trailing_median=trailing.median if rule.level == "day" else None,
-        why="" if judged.judged else rule.unjudged or trailing.why_not_judged,
-        samples=shown.get(rule.id, ()),
+        failed=failed,
+        judged=judged,
+        rows=found.rows,
+        share=found.rows / rows_in if rows_in else 0.0,
+        threshold=rule.threshold(context),
+        observed=measure.value if judged else None,
+        trailing_median=measure.usual,
+        why=why,
+        samples=samples,
+        offending=_offending(rule, context, samples),
     )
 
 
@@ -43,7 +60,11 @@ def reasons_to_refuse(
     for result in results:
         if result.effect == "refuse" and result.failed:
             against = f", trailing median {result.trailing_median:g}" if result.trailing_median is not None else ""
-            reasons.append(f"{result.rule}: {result.observed:.4g} against a bound of {result.threshold:g}{against}")
+            shown = "; ".join(", ".join(f"{name} {cell}" for name, cell in row.items()) for row in result.samples[:3])
+            reasons.append(
+                f"{result.rule}: {result.observed:.4g} against a bound of {result.threshold:g}{against}"
+                + (f" ({shown})" if shown else "")
+            )
     allowed = spec.validation.max_bad_share
     if rows_in and quarantined / rows_in > allowed:
         worst = sorted((r for r in results if r.effect == "quarantine" and r.rows), key=lambda r: (-r.rows, r.rule))
@@ -60,3 +81,12 @@ def verdict(reasons: Sequence[str], *, rows_in: int) -> Verdict:
     if reasons:
         return "refused"
     return "admitted" if rows_in else "empty"
+
+
+def _offending(rule: Rule, context: RuleContext, samples: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Those of the rule's columns that are at fault in one of the rows shown."""
+    return tuple(
+        column
+        for column in rule.offending(context.spec)
+        if any(column in row and rule.at_fault(context.spec, column, row[column]) for row in samples)
+    )

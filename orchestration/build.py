@@ -11,6 +11,7 @@ from orchestration.settings import Settings
 def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
     """The platform of one dataset: local folders, or S3 where `POSTCLICK_STORE` names a bucket."""
     home = settings.dataset_home(spec)
+    spec_file = Path(settings.dataset)
     return Platform(
         objects=_object_store(settings, spec, home),
         feed_root=home / "feed",
@@ -25,6 +26,8 @@ def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
             folder=home / "wandb",
             environment=settings.tracking_environment(),
         ),
+        # Whoever reads a page stands in another folder than who made it.
+        dataset_argument=str(spec_file.resolve()) if spec_file.is_file() else settings.dataset,
     )
 
 

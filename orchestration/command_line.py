@@ -1,23 +1,24 @@
 """The console command `postclick`: parses arguments, calls the jobs and prints; the work itself is the assets'."""
 
-import getpass
 import json
 import os
 import shlex
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from assets.resources import DataRefused
+from assets.review_pages import publish_review, review_file
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import DatasetInvalid
 from orchestration.build import build_platform
+from orchestration.day_arguments import one_day, parse_days
 from orchestration.definitions import build_definitions
 from orchestration.instance import open_instance, prepare_dagster_home
-from orchestration.review import review_day
+from orchestration.review import review_day, this_user
 from orchestration.runs import RunOutcome, run_data, run_models
 from orchestration.settings import Settings, SettingsInvalid, prepare_process, read_settings
 from orchestration.summary import (
@@ -102,38 +103,61 @@ def run(
 def review(
     day: Annotated[str, typer.Option(help="The day that was reviewed.")],
     reason: Annotated[str, typer.Option(help="Why; kept with the decision.")],
-    accept: Annotated[bool, typer.Option("--accept", help="Admit the day as it is.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Train on the admitted rows of this receipt.")] = False,
     exclude: Annotated[bool, typer.Option("--exclude", help="Keep the day out of training.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Undo every decision made on the day so far.")] = False,
     dataset: DatasetOption = None,
 ) -> None:
-    """Accept or exclude a day; the decision is appended to the day's record and shown on its asset."""
+    """Accept or exclude a day, or revoke what was decided: appended to the day's record, shown on its asset."""
     settings, spec = _open(dataset)
-    if accept == exclude:
-        raise typer.BadParameter("give either --accept or --exclude")
-    reviewed, *others = parse_days(day, spec)
-    if others:
-        raise typer.BadParameter(f"{day!r} is {len(others) + 1} days; a decision is on one day")
+    chosen = [name for name, given in (("accept", accept), ("exclude", exclude), ("revoke", revoke)) if given]
+    if len(chosen) != 1:
+        raise typer.BadParameter("give one of --accept, --exclude and --revoke")
+    reviewed = one_day(day, spec)
     platform = build_platform(settings, spec)
     with open_instance(settings, spec) as instance:
         review_day(
             platform,
+            spec,
             instance,
             day=reviewed,
-            decision="accept" if accept else "exclude",
+            decision=chosen[0],
             reason=reason,
-            reviewer=getpass.getuser(),
+            reviewer=this_user(),
             decided_at=datetime.now(UTC),
         )
     print_days(_table_console(), [summarize_day(platform, reviewed)])
 
 
+@app.command()
+def page(
+    day: Annotated[str, typer.Option(help="The day to look at.")],
+    dataset: DatasetOption = None,
+) -> None:
+    """Write the review page of a day that fell short anew, with the models there are by now, and print where it is."""
+    settings, spec = _open(dataset)
+    reviewed = one_day(day, spec)
+    platform = build_platform(settings, spec)
+    publish_review(platform, spec, reviewed)
+    file = review_file(platform, reviewed)
+    if file is None:
+        standing = summarize_day(platform, reviewed).standing
+        _tell(f"{reviewed} has no page, as it did not fall short: {standing}")
+    else:
+        print(file)
+
+
 @app.command(name="days")
-def list_days(dataset: DatasetOption = None, as_json_only: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """List the days that have a receipt: verdict, maturity, rows, rules and standing."""
+def list_days(
+    dataset: DatasetOption = None,
+    last: Annotated[int | None, typer.Option(min=1, help="The newest N days alone.")] = None,
+    as_json_only: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """List the days that have a receipt: rows, the rule that weighs most, verdict, maturity, decision and standing."""
     settings, spec = _open(dataset)
     platform = build_platform(settings, spec)
-    keys = [key.rpartition("/")[2] for key in platform.artifacts.keys("validated_samples/")]
-    rows = [summarize_day(platform, date.fromisoformat(key)) for key in sorted(keys)]
+    keys = sorted(key.rpartition("/")[2] for key in platform.artifacts.keys("validated_samples/"))
+    rows = [summarize_day(platform, date.fromisoformat(key)) for key in keys[-last if last else 0 :]]
     if as_json_only:
         print(json.dumps({"days": [row.model_dump(mode="json") for row in rows]}, indent=1))
     else:
@@ -157,25 +181,6 @@ def ui(
     }
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
     os.execvpe(command[0], command, environment)
-
-
-def parse_days(text: str, spec: DatasetSpec) -> list[date]:
-    """`FIRST..LAST` or one day as a list of days of the log; typer.BadParameter names what is wrong with it."""
-    first_text, _, last_text = text.partition("..")
-    try:
-        first, last = date.fromisoformat(first_text), date.fromisoformat(last_text or first_text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is neither a day (2026-01-31) nor FIRST..LAST: {error}") from error
-    if last < first:
-        raise typer.BadParameter(f"{text!r} ends before it begins")
-    days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-    outside = [day for day in days if not spec.days.contains(day)]
-    if outside:
-        raise typer.BadParameter(
-            f"{outside[0]} lies outside dataset {spec.name}, which covers {spec.days.first} .. "
-            f"{spec.days.last or 'now'}"
-        )
-    return days
 
 
 def exit_code(outcomes: list[RunOutcome], days: list[DaySummary], models: list[ModelSummary]) -> int:

@@ -6,17 +6,24 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from assets.evaluation import EVALUATION_FILE, REPORT_FILE
 from assets.evaluation import NAME as EVALUATION
-from assets.receipts import day_standing, read_receipt
+from assets.receipts import read_decisions, read_receipt
 from assets.resources import Platform
+from assets.review_pages import review_address
 from assets.training_runs import read_json
+from data_checks.decisions import standing
+from data_checks.review import failed_by_weight
 
 
 class DaySummary(BaseModel):
-    """A day of data. `verdict` is the receipt's; `admitted_by_review` tells of a reviewer's acceptance."""
+    """A day of data. `verdict` is the receipt's, `usable` whether it is trained on, `decision` the one in force.
+
+    `top_rule` is the failed rule that weighs most: to blame for the refusal, else a warning, else the most bad rows.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +37,12 @@ class DaySummary(BaseModel):
     standing: str
     usable: bool
     reasons: list[str]
+    top_rule: str | None = None
+    failed_rules: int = 0
+    decision: str | None = None
+    decided_by: str | None = None
+    decided_why: str | None = None
+    review_page: str | None = None
 
 
 class ModelSummary(BaseModel):
@@ -52,7 +65,8 @@ class ModelSummary(BaseModel):
 def summarize_day(platform: Platform, day: date) -> DaySummary:
     """The day's receipt in short; a day without one says so."""
     receipt = read_receipt(platform, day)
-    standing = day_standing(platform, day)
+    stands = standing(receipt, read_decisions(platform, day))
+    failed = failed_by_weight(receipt) if receipt else []
     return DaySummary(
         day=day.isoformat(),
         rows_in=receipt.rows_in if receipt else 0,
@@ -61,9 +75,15 @@ def summarize_day(platform: Platform, day: date) -> DaySummary:
         by_rule=receipt.by_rule() if receipt else {},
         verdict=receipt.verdict if receipt else "no receipt",
         mature=receipt.labels_mature if receipt else False,
-        standing=standing.why,
-        usable=standing.admitted,
+        standing=stands.why,
+        usable=stands.admitted,
         reasons=list(receipt.reasons) if receipt else [],
+        top_rule=failed[0].rule if failed else None,
+        failed_rules=len(failed),
+        decision=stands.decision.decision if stands.decision else None,
+        decided_by=stands.decision.reviewer if stands.decision else None,
+        decided_why=stands.decision.reason if stands.decision else None,
+        review_page=review_address(platform, day),
     )
 
 
@@ -103,18 +123,24 @@ def refused_model(as_of: date, model: str | None, why: str, *, decision: str) ->
 def print_days(console: Console, days: Sequence[DaySummary]) -> None:
     """Days as a table."""
     table = Table(title="Days", title_justify="left")
-    for name in ("day", "rows in", "admitted", "quarantined", "by rule", "verdict", "labels", "standing"):
-        table.add_column(name, justify="right" if name in ("rows in", "admitted", "quarantined") else "left")
+    for name in ("day", "rows in", "admitted", "quarantined", "top rule", "verdict", "labels", "decision", "standing"):
+        # A rule's id has no spaces to break at, and its end is what tells rules apart.
+        table.add_column(
+            name,
+            justify="right" if name in ("rows in", "admitted", "quarantined") else "left",
+            overflow="fold" if name == "top rule" else "ellipsis",
+        )
     for day in days:
         table.add_row(
             day.day,
             f"{day.rows_in:,}",
             f"{day.admitted:,}",
             f"{day.quarantined:,}",
-            "\n".join(f"{rule} {rows:,}" for rule, rows in day.by_rule.items()) or "–",
+            _top_rule(day),
             day.verdict,
             ("mature" if day.mature else "provisional") if day.admitted else "–",
-            day.standing,
+            escape(f"{day.decision} by {day.decided_by}") if day.decision else "–",
+            escape(day.standing),
             style=None if day.usable or day.verdict == "empty" else "red",
         )
     console.print(table)
@@ -136,7 +162,7 @@ def print_models(console: Console, models: Sequence[ModelSummary]) -> None:
     for model in models:
         console.print(f"{model.as_of}: {model.decision}")
         for reason in model.reasons:
-            console.print(f"  {reason}", highlight=False)
+            console.print(f"  {reason}", highlight=False, markup=False)
         if model.report:
             console.print(f"  report: {model.report}", soft_wrap=True, highlight=False)
 
@@ -147,6 +173,14 @@ def as_json(days: Sequence[DaySummary], models: Sequence[ModelSummary]) -> dict[
         "days": [day.model_dump(mode="json") for day in days],
         "models": [model.model_dump(mode="json") for model in models],
     }
+
+
+def _top_rule(day: DaySummary) -> str:
+    if day.top_rule is None:
+        return "–"
+    rows = f" {day.by_rule[day.top_rule]:,}" if day.top_rule in day.by_rule else ""
+    more = f" (+{day.failed_rules - 1} more)" if day.failed_rules > 1 else ""
+    return f"{day.top_rule}{rows}{more}"
 
 
 def _auc(value: float | None, ceiling: float | None) -> str:

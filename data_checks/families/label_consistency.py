@@ -1,12 +1,16 @@
-"""Label rules: labels are 0 or 1, a conversion implies a click, a value a conversion; times are judged elsewhere."""
+"""Label rules on rows: labels are 0 or 1, what follows a click implies one, a value an order; times have their own."""
 
 from data_checks.expectations import between, one_of
-from data_checks.rules import IS_IMPRESSION, Quantity, Rule, always
+from data_checks.rules import IS_IMPRESSION, WHERE_FROM, Quantity, Rule, always, applies
+from ml.data.dataset import DatasetSpec, Stage
 
-_LABELS = ("impression_id", "click", "conversion", "value", "source_file", "source_row")
+_LABELS = ("impression_id", "click", "conversion", "value", *WHERE_FROM)
 
 
-def _not_binary(label: str) -> Rule:
+def _not_binary(label: Stage, *, optional: bool = False) -> Rule:
+    def absent(spec: DatasetSpec) -> str:
+        return "" if label in spec.stages else f"the log has no {label} events"
+
     quantity = Quantity(name=f"{label}_label", sql=always(f"CASE WHEN {IS_IMPRESSION} THEN coalesce({label}, -1) END"))
     return Rule(
         id=f"label_consistency.{label}_not_binary",
@@ -16,7 +20,29 @@ def _not_binary(label: str) -> Rule:
         quantity=quantity,
         expectation=one_of(quantity.name, [0, 1]),
         unjudged="no impressions",
-        sample_columns=always(_LABELS),
+        sample_columns=always(("impression_id", label, *WHERE_FROM) if optional else _LABELS),
+        offending=always((label,)),
+        not_applicable=absent if optional else applies,
+    )
+
+
+def _without_click(label: Stage) -> Rule:
+    # Unlike a conversion, a basket or a list can be filled from a page that shows no advertisement: it is no proof of
+    # a lost click, and neither is it trained on as one.
+    quantity = Quantity(
+        name=f"click_of_{label}", sql=always(f"CASE WHEN {IS_IMPRESSION} AND {label} = 1 THEN coalesce(click, 0) END")
+    )
+    return Rule(
+        id=f"label_consistency.{label}_without_click",
+        effect="warn",
+        description=f"the impression has a {label}, but was not clicked",
+        mask_sql=always(f"{IS_IMPRESSION} AND {label} = 1 AND click IS DISTINCT FROM 1"),
+        quantity=quantity,
+        expectation=one_of(quantity.name, [1]),
+        unjudged=f"no impression has a {label}",
+        sample_columns=always(("impression_id", "click", label, f"{label}_time", *WHERE_FROM)),
+        offending=always(("click", label)),
+        not_applicable=lambda spec: "" if label in spec.stages else f"the log has no {label} events",
     )
 
 
@@ -35,6 +61,7 @@ RULES = (
         expectation=one_of("click_of_conversion", [1]),
         unjudged="no conversions",
         sample_columns=always(_LABELS),
+        offending=always(("click", "conversion")),
     ),
     Rule(
         id="label_consistency.value_without_conversion",
@@ -52,5 +79,10 @@ RULES = (
         expectation=between("value_of_no_conversion", low=0, high=0),
         unjudged="no impression without conversion has an order value",
         sample_columns=always(_LABELS),
+        offending=always(("value", "conversion")),
     ),
+    _not_binary("cart", optional=True),
+    _not_binary("favourite", optional=True),
+    _without_click("cart"),
+    _without_click("favourite"),
 )

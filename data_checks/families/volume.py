@@ -1,85 +1,113 @@
-"""Volume rules: a day's impressions against its admitted trailing days' median; rows are judged elsewhere."""
-
-from collections.abc import Sequence
-from datetime import date, timedelta
-from statistics import median
+"""Volume rules: a day's impressions and label rates against the days before it, its bots, its end; rows are rows'."""
 
 from data_checks.expectations import between
-from data_checks.receipts import Decision, Receipt, standing
-from data_checks.rules import Quantity, Rule, RuleContext, TrailingVolume, always
-from ml.data.dataset import ValidationSpec
+from data_checks.families.day_rule import Bound, on_day
+from data_checks.receipts import Effect
+from data_checks.rules import IS_IMPRESSION, WHERE_FROM, Quantity, Rule, always, applies
+from ml.data.dataset import AliCcp, DatasetSpec
 
-_RATIO = "$impressions::DOUBLE / $trailing_median::DOUBLE"
+#: Under this id past receipts tell how long a day is usually silent before its end.
+FEED_CUT_SHORT = "volume.feed_cut_short"
+_FALL, _RISE = Bound(setting="extreme_fall_z", sign=-1), Bound(setting="extreme_rise_z")
+_UNUSUAL_LOW, _UNUSUAL_HIGH = Bound(setting="unusual_z", sign=-1), Bound(setting="unusual_z")
 
 
-def trailing_volume(
-    *, day: date, impressions: int, policy: ValidationSpec, history: Sequence[Receipt], decisions: Sequence[Decision]
-) -> TrailingVolume:
-    """The volume that `day` is held against: the median impressions of the days before it that stand as admitted.
+def _empty_days_allowed(spec: DatasetSpec) -> str:
+    allowed = "the dataset spec allows empty days (validation.allow_empty_days)"
+    return allowed if spec.validation.allow_empty_days else ""
 
-    A day counts when it lies in day − volume_history_days .. day − 1 and is admitted by its receipt (the last one
-    given for that day) or by a reviewer's decision: otherwise a lasting change of volume, accepted every morning,
-    would never become the new normal. `why_not_judged` is set where there are too few days or too few rows to judge by.
-    """
-    first = day - timedelta(days=policy.volume_history_days)
-    newest = {receipt.day: receipt for receipt in history if first <= receipt.day < day}
-    volumes = [receipt.impressions for receipt in newest.values() if standing(receipt, decisions).admitted]
-    middle = float(median(volumes)) if volumes else None
-    why = ""
-    if len(volumes) < policy.volume_min_history or middle is None:
-        why = (
-            f"{len(volumes)} admitted days in the {policy.volume_history_days} before; "
-            f"{policy.volume_min_history} are needed (validation.volume_min_history)"
+
+def _clicks_implied(spec: DatasetSpec) -> str:
+    return "every impression of this log is a click" if spec.clicks_implied else ""
+
+
+def _no_clock(spec: DatasetSpec) -> str:
+    if isinstance(spec.source, AliCcp):
+        return "the log has no times of its own"
+    return "" if spec.validation.freshness_hours is not None else "validation.freshness_hours is not set"
+
+
+def _by_z(measure: str, what: str, *, not_applicable=applies) -> tuple[Rule, Rule]:
+    """Warn of a day that is unusual, refuse one that cannot be sound: a fall loses data, a sale's rise does not."""
+    sides: tuple[tuple[str, Effect, Bound, Bound, str], ...] = (
+        ("unusual", "warn", _UNUSUAL_LOW, _UNUSUAL_HIGH, "unusual_z robust standard deviations from"),
+        (
+            "extreme",
+            "refuse",
+            _FALL,
+            _RISE,
+            "extreme_fall_z below, or extreme_rise_z robust standard deviations above,",
+        ),
+    )
+    unusual, extreme = (
+        on_day(
+            f"volume.{name}_{measure}",
+            effect=effect,
+            description=f"the {what} lies more than {words} the median of comparable days",
+            measure=f"{measure}_z",
+            low=low,
+            high=high,
+            evidence=("value",),
+            not_applicable=not_applicable,
         )
-    elif middle < max(policy.volume_min_median_rows, 1):
-        why = (
-            f"the trailing median is {middle:g} impressions; below {max(policy.volume_min_median_rows, 1)} "
-            "(validation.volume_min_median_rows) chance alone moves a day's volume"
-        )
-    elif impressions == 0:
-        why = "the day has no impressions, which volume.empty_day judges"
-    return TrailingVolume(median=middle, days=len(volumes), why_not_judged=why)
-
-
-def _over_median(context: RuleContext) -> float | None:
-    return context.impressions / context.trailing.median if context.trailing.median else None
+        for name, effect, low, high, words in sides
+    )
+    return unusual, extreme
 
 
 RULES = (
-    Rule(
-        id="volume.empty_day",
+    on_day(
+        "volume.empty_day",
         effect="refuse",
-        level="day",
         description="the day has no impressions",
-        mask_sql=always("NOT $allow_empty_days AND $impressions = 0"),
-        quantity=Quantity(name="impressions", sql=always("CASE WHEN NOT $allow_empty_days THEN $impressions END")),
-        expectation=between("impressions", low=1),
-        unjudged="the dataset spec allows empty days (validation.allow_empty_days)",
-        threshold=always(1.0),
-        observed=lambda context: context.impressions,
+        measure="impressions",
+        low=Bound(),
+        not_applicable=_empty_days_allowed,
     ),
-    Rule(
-        id="volume.below_trailing_median",
+    on_day(
+        "volume.below_trailing_median",
         effect="refuse",
-        level="day",
         description="fewer impressions than volume_low_ratio of the trailing median",
-        mask_sql=always(f"{_RATIO} < $volume_low_ratio"),
-        quantity=Quantity(name="impressions_over_median", sql=always(_RATIO)),
-        expectation=between("impressions_over_median", low=lambda context: context.spec.validation.volume_low_ratio),
-        unjudged="",
-        threshold=lambda spec: spec.validation.volume_low_ratio,
-        observed=_over_median,
+        measure="impressions_over_median",
+        low=Bound(setting="volume_low_ratio"),
+    ),
+    on_day(
+        "volume.above_trailing_median",
+        effect="refuse",
+        description="more impressions than volume_high_ratio times the trailing median",
+        measure="impressions_over_median",
+        high=Bound(setting="volume_high_ratio"),
+    ),
+    *_by_z("impressions", "number of impressions"),
+    *_by_z("click_rate", "click rate of the admitted rows", not_applicable=_clicks_implied),
+    *_by_z("conversion_rate", "conversion rate of the admitted rows"),
+    on_day(
+        FEED_CUT_SHORT,
+        effect="refuse",
+        description="hours without impressions before the day's end, beyond the usual: a delivery was cut short",
+        measure="silent_hours",
+        high=Bound(),
+        evidence=("newest impression (UTC)",),
+        not_applicable=_no_clock,
     ),
     Rule(
-        id="volume.above_trailing_median",
-        effect="refuse",
-        level="day",
-        description="more impressions than volume_high_ratio times the trailing median",
-        mask_sql=always(f"{_RATIO} > $volume_high_ratio"),
-        quantity=Quantity(name="impressions_over_median", sql=always(_RATIO)),
-        expectation=between("impressions_over_median", high=lambda context: context.spec.validation.volume_high_ratio),
-        unjudged="",
-        threshold=lambda spec: spec.validation.volume_high_ratio,
-        observed=_over_median,
+        id="volume.bot_user",
+        effect="quarantine",
+        description="the user has more impressions than bot_min_impressions and than the share bot_quantile of users",
+        mask_sql=always(
+            f"{IS_IMPRESSION} AND user_key IN (SELECT odd_user FROM odd_users WHERE impressions_of_user > $bot_bound)"
+        ),
+        quantity=Quantity(
+            name="impressions_of_user",
+            sql=always(
+                f"CASE WHEN {IS_IMPRESSION} AND user_key IS NOT NULL THEN "
+                # Whoever is not odd has fewer than any bound.
+                "coalesce((SELECT impressions_of_user FROM odd_users WHERE odd_user = user_key), 0) END"
+            ),
+        ),
+        expectation=between("impressions_of_user", high=lambda context: context.bot_bound or 0.0),
+        unjudged="no impression has a user",
+        sample_columns=always(("impression_id", "user_key", "impression_time", *WHERE_FROM)),
+        offending=always(("user_key",)),
     ),
 )

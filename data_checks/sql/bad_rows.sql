@@ -1,10 +1,6 @@
--- The rows at the given places, as text. No field's name can begin with '_', so `_place` hides no column.
+-- The rows at the given places of the file, as text.
 SELECT
-    _place,
+    file_row_number,
     {columns}
-FROM (
-    SELECT samples.*, marks.rowid AS _place
-    FROM read_parquet({samples}) AS samples
-    POSITIONAL JOIN marks
-)
-WHERE _place IN ({positions})
+FROM read_parquet({samples}, file_row_number = true)
+WHERE file_row_number IN ({positions})

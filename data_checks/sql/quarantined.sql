@@ -1,7 +1,7 @@
--- The rows that break a quarantine rule, whole, with the ids of all row rules that they break.
-COPY (
-    SELECT samples.*, list_filter([{rule_ids}], lambda id: id IS NOT NULL) AS rule_ids
-    FROM read_parquet({samples}) AS samples
-    POSITIONAL JOIN marks
-    WHERE marks.quarantined
-) TO {path} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)
+-- The quarantined rows of one stretch of the file, with the ids of all row rules that they break.
+SELECT
+    position - {start} AS place,
+    concat_ws(' ', {rule_ids}) AS rule_ids
+FROM broken
+WHERE quarantined AND position >= {start} AND position < {end}
+ORDER BY position

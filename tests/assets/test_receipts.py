@@ -1,7 +1,7 @@
 """Receipts and decisions in the store: nothing recorded changes, and no other file is trained on than was admitted."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from assets.receipts import (
     read_receipt,
     read_receipts,
     record_decision,
+    restated_since_training,
     validated_key,
 )
 from assets.resources import DataRefused, Platform
-from data_checks.receipts import Decision, Receipt
+from data_checks.decisions import Decision
+from data_checks.receipts import Receipt
 from infra.artifacts import ArtifactMissing
 
 DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
@@ -102,6 +104,19 @@ def test_an_exclusion_outlives_a_restatement_and_another_day_is_untouched(
     assert not standing.admitted
     assert standing.why == "excluded by ada: a bot attack"
     assert day_standing(platform, NEXT).admitted
+
+
+def test_three_weeks_of_restatements_are_named_and_those_outside_the_window_are_not(
+    platform: Platform, publish_day: Publish
+):
+    days = [DAY + timedelta(days=age) for age in range(21)]
+    first = {day.isoformat(): publish_day(day).receipt_id for day in days}
+    window = {day: first[day] for day in list(first)[-14:]}
+    assert restated_since_training(platform, window) == ()
+    for day in (days[0], days[8], days[20]):
+        publish_day(day, admitted=99)
+    assert restated_since_training(platform, window) == (days[8].isoformat(), days[20].isoformat())
+    assert restated_since_training(platform, {}) == ()
 
 
 def test_there_is_nothing_to_decide_without_a_receipt(platform: Platform, decide: Callable[..., Decision]):

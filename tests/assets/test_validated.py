@@ -15,8 +15,9 @@ from assets.declaration import OWNERS
 from assets.receipts import read_receipt
 from assets.resources import Platform
 from assets.training_runs import training_days, training_window
-from assets.validated import QUARANTINED, VALIDATED
+from assets.validated import QUARANTINED, VALIDATED, _profiles
 from assets.validated import build as build_validated
+from data_checks.profile import PROFILE_FILE
 from data_checks.receipts import FAMILIES, Receipt
 from ml.data.policy import WindowPolicy
 from ml.data.window import WindowRefused
@@ -84,6 +85,19 @@ def test_a_quarantined_row_carries_every_rule_it_breaks(planted: SimpleNamespace
     assert {rule.partition(".")[0] for rule in broken} == {"schema", "duplicates"}
     few = rows(planted.platform, QUARANTINED, FEW_ROWS, "rows.parquet")
     assert {tuple(row["rule_ids"]) for row in few} in (set(), {("volume.below_trailing_median",)})
+
+
+def test_fields_are_compared_with_the_profiles_of_admitted_days_alone(planted: SimpleNamespace):
+    known = receipts(planted.platform)
+    usable = _profiles(planted.platform, DAYS, name=PROFILE_FILE)
+    assert set(usable) == {day for day in DAYS if known[day].verdict == "admitted"}
+    assert all(PROFILE_FILE in planted.platform.artifacts.open(f"{VALIDATED}/{day}").manifest.files for day in DAYS)
+    drift = {day: next(r for r in known[day].rules if r.rule == "drift.field_shifted") for day in DAYS}
+    assert [drift[day].judged for day in DAYS] == [0, 0, 0, 0, 1, 1, 1]
+    assert drift[DAYS[2]].why.startswith("2 admitted days with a profile in the 7 before; 3 are needed")
+    # The day of few rows has 300, too few to compare.
+    assert drift[FEW_ROWS].why.startswith("300 rows were admitted; 1000 are needed")
+    assert not any(result.failed for result in drift.values())
 
 
 def test_each_family_has_a_check_per_day_and_only_the_broken_one_is_red(

@@ -3,28 +3,36 @@
 import argparse
 import json
 import tempfile
-from datetime import date
+from contextlib import nullcontext
 from pathlib import Path
 
-from tests.benchmarks.data_speed import measure_data
+from data_checks.receipts import Receipt
+from tests.benchmarks.raw_days import DAY, RawDays
+from tests.benchmarks.scaling import measure_day
 from tests.benchmarks.training_speed import measure_training
-
-DAYS = [date(2026, 1, 5), date(2026, 1, 6)]
 
 
 def main() -> None:
-    """Generate a log, measure the data steps on it, then training on what they validated."""
+    """Generate logs, measure the data steps on them, plain pandas beside, then training on the smallest."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--impressions", type=int, default=200_000, help="impressions of each of the two days")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--impressions", default="100000,300000,1000000", help="volumes of the measured day")
+    parser.add_argument("--pandas-up-to", type=int, default=1_000_000, help="largest volume that pandas is given")
+    parser.add_argument("--root", type=Path, help="folder whose generated logs are kept; a temporary one if absent")
+    parser.add_argument("--threads", type=int, default=1, help="of training; the data steps are given one core")
+    parser.add_argument("--without-training", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="postclick-bench-") as folder:
-        root = Path(folder)
-        validated = []
-        for measurement in measure_data(root=root, days=DAYS, impressions=arguments.impressions, into=validated):
+    volumes = sorted(int(volume) for volume in arguments.impressions.split(","))
+    kept = nullcontext(arguments.root) if arguments.root else tempfile.TemporaryDirectory(prefix="postclick-bench-")
+    with kept as folder:
+        root = Path(folder).resolve()
+        for measurement in measure_day(root=root, volumes=volumes, pandas_up_to=arguments.pandas_up_to):
             print(json.dumps(measurement), flush=True)
-        for measurement in measure_training(root=root, days=validated, threads=arguments.threads):
-            print(json.dumps(measurement), flush=True)
+        if not arguments.without_training:
+            raw = RawDays(root, volumes[0])
+            receipt = Receipt.model_validate_json(raw.file("receipt.json").read_bytes())
+            days = [(DAY, raw.file("admitted.parquet"), receipt)]
+            for measurement in measure_training(root=raw.file("training"), days=days, threads=arguments.threads):
+                print(json.dumps(measurement), flush=True)
 
 
 main()

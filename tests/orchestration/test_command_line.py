@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from assets.receipts import day_standing, read_decisions
+from assets.resources import DataRefused
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import DatasetInvalid
 from orchestration.build import build_platform
@@ -100,6 +101,15 @@ def postclick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return run
 
 
+def cells(table: str) -> str:
+    """A one-day table's words without its lines, a cell's lines joined: rich breaks a sentence where it likes."""
+    columns: dict[int, list[str]] = {}
+    for line in table.splitlines():
+        for place, cell in enumerate(line.split("│")):
+            columns.setdefault(place, []).append(cell.strip())
+    return " ".join(word for lines in columns.values() for word in lines if word)
+
+
 def test_a_refused_day_is_told_reviewed_and_admitted(
     postclick: Callable[..., Result], write_dataset: Callable[..., str], tmp_path: Path
 ):
@@ -122,7 +132,9 @@ def test_a_refused_day_is_told_reviewed_and_admitted(
 
     reviewed = postclick("review", *chosen, "--day", "2026-01-07", "--accept", "--reason", "a public holiday")
     assert reviewed.exit_code == 0, reviewed.output
-    assert "a public holiday" in reviewed.stdout
+    assert "accept by " in reviewed.stdout
+    assert "accepted by" in cells(reviewed.stdout)
+    assert "a public holiday" in cells(reviewed.stdout)
     settings = read_settings({"dataset": dataset})
     spec = settings.dataset_spec()
     platform = build_platform(settings, spec)
@@ -139,22 +151,48 @@ def test_a_refused_day_is_told_reviewed_and_admitted(
     assert listed.exit_code == 0
     days = {day["day"]: day for day in json.loads(listed.stdout)["days"]}
     assert (days["2026-01-07"]["verdict"], days["2026-01-07"]["usable"]) == ("refused", True)
+    assert days["2026-01-07"]["top_rule"].startswith("volume.")
+    assert (days["2026-01-07"]["decision"], days["2026-01-07"]["decided_why"]) == ("accept", "a public holiday")
+    assert (days["2026-01-05"]["decision"], days["2026-01-05"]["top_rule"]) == (None, None)
+    newest = json.loads(postclick("days", *chosen, "--last", "2", "--json").stdout)["days"]
+    assert [day["day"] for day in newest] == ["2026-01-06", "2026-01-07"]
     table = postclick("days", *chosen).stdout
-    assert all(part in table for part in ("2026-01-05", "300", "a public holiday"))
+    assert all(part in cells(table) for part in ("2026-01-05", "300", "a public holiday"))
 
     again = postclick("run", *chosen, "--days", "2026-01-07", "--data-only", "--json")
     assert again.exit_code == 0, "an accepted day is no failure when it is validated again"
     assert [day["usable"] for day in json.loads(again.stdout)["days"]] == [True]
 
+    where = postclick("page", *chosen, "--day", "2026-01-07")
+    assert where.exit_code == 0
+    page = Path(where.stdout.strip()).read_text(encoding="utf-8")
+    assert "trained on" in page
+    assert f"--dataset {dataset}" in page
+    assert Path(where.stdout.strip()).with_name("data_docs.html").is_file()
+    good = postclick("page", *chosen, "--day", "2026-01-05")
+    assert (good.exit_code, good.stdout) == (0, "")
+    assert "2026-01-05 has no page, as it did not fall short: admitted" in good.stderr
 
-@pytest.mark.parametrize("flags", [[], ["--accept", "--exclude"]])
+    revoked = postclick("review", *chosen, "--day", "2026-01-07", "--revoke", "--reason", "no holiday")
+    assert revoked.exit_code == 0, revoked.output
+    assert [decision.decision for decision in read_decisions(platform, date(2026, 1, 7))] == ["accept", "revoke"]
+    assert not day_standing(platform, date(2026, 1, 7)).admitted
+    assert (
+        "Refused: not trained on" in Path(postclick("page", *chosen, "--day", "2026-01-07").stdout.strip()).read_text()
+    )
+    nothing = postclick("review", *chosen, "--day", "2026-01-07", "--revoke", "--reason", "again")
+    assert isinstance(nothing.exception, DataRefused)
+    assert "no decision to revoke" in str(nothing.exception)
+
+
+@pytest.mark.parametrize("flags", [[], ["--accept", "--exclude"], ["--accept", "--revoke"]])
 def test_a_review_is_one_decision(
     postclick: Callable[..., Result], write_dataset: Callable[..., str], flags: list[str]
 ):
     arguments = ["--dataset", write_dataset(), "--day", "2026-01-05", "--reason", "x"]
     result = postclick("review", *arguments, *flags)
     assert result.exit_code == 2
-    assert "either --accept or --exclude" in result.output
+    assert "give one of --accept, --exclude and --revoke" in result.output
 
 
 def test_a_review_is_of_one_day(postclick: Callable[..., Result], write_dataset: Callable[..., str]):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import date
 
 import pytest
@@ -31,6 +32,10 @@ DAY = DaySummary(
     standing="admitted",
     usable=True,
     reasons=[],
+    top_rule="duplicates.repeated_impression",
+    failed_rules=3,
+    decision="accept",
+    decided_by="ann",
 )
 MODEL = ModelSummary(
     as_of="2026-01-09",
@@ -63,10 +68,19 @@ def test_a_day_never_validated_is_told_as_such(settings: Settings, spec: Dataset
 
 
 def test_days_as_a_table(console: Console):
-    print_days(console, [DAY, DAY.model_copy(update={"by_rule": {}, "mature": True})])
-    text = shown(console)
-    for part in ("12,345", "12,000", "345", "duplicates.repeated_impression 345", "provisional", "mature"):
+    refused = {"by_rule": {}, "mature": True, "top_rule": "volume.empty", "failed_rules": 1, "decision": None}
+    print_days(console, [DAY, DAY.model_copy(update=refused)])
+    text = re.sub(r"[\s│]+", " ", shown(console))
+    for part in ("12,345", "12,000", "345", "duplicates.repeated_impression", "345 (+2 more)", "provisional", "mature"):
         assert part in text
+    assert "accept by ann" in text
+    assert "volume.empty admitted" in text, "a rule on the day has no rows of its own to count"
+
+
+def test_a_reviewers_words_are_words_and_no_markup(console: Console):
+    print_days(console, [DAY.model_copy(update={"standing": "accepted: [/red] [bold]ok", "decided_by": "[b]ann"})])
+    assert "accepted: [/red] [bold]ok" in shown(console)
+    assert "[b]ann" in shown(console)
 
 
 def test_models_as_a_table_with_ceilings_reasons_and_report(console: Console):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_checks.families.volume import trailing_volume
-from data_checks.receipts import Decision, Receipt
+from data_checks.decisions import Decision
+from data_checks.receipts import Receipt
+from data_checks.trailing import admitted_days, volume_ratio
 from ml.data.dataset import ValidationSpec
 
 DAY = date(2026, 3, 2)
@@ -119,7 +120,10 @@ def test_the_median_is_of_admitted_days_in_reach(volumes: list[tuple[int, int, b
             counts = receipt.impressions > 0 and (receipt.verdict == "admitted" or receipt.receipt_id in accepted_ids)
             newest[before] = (receipt.impressions, counts)
     counted = [impressions for impressions, counts in newest.values() if counts]
-    found = trailing_volume(day=DAY, impressions=7, policy=policy, history=history, decisions=decisions)
-    assert found.days == len(counted)
-    assert found.median == (median(counted) if counted else None)
-    assert bool(found.why_not_judged) == (len(counted) < 2 or median(counted) < 10)
+    past = admitted_days(day=DAY, days=14, history=history, decisions=decisions)
+    assert list(past) == sorted(past)
+    found = volume_ratio(impressions=7, past=[receipt.impressions for receipt in past.values()], policy=policy)
+    assert len(past) == len(counted)
+    assert found.usual == (median(counted) if counted else None)
+    assert bool(found.why) == (found.value is None) == (len(counted) < 2 or median(counted) < 10)
+    assert found.value is None or found.value == 7 / median(counted)
