@@ -11,7 +11,14 @@ from assets.declaration import chain_asset
 from assets.models import NAME as MODEL
 from assets.models import model_key, read_pointer
 from assets.partitions import MODEL_GROUP
-from assets.receipts import SAMPLES_FILE, day_standing, read_receipt, read_receipts, validated_key
+from assets.receipts import (
+    SAMPLES_FILE,
+    day_standing,
+    read_receipt,
+    read_receipts,
+    restated_since_training,
+    validated_key,
+)
 from assets.resources import DataRefused, Platform
 from assets.tracking import mirror_evaluation
 from assets.training_runs import INFRASTRUCTURE_RETRY, final_refusals, read_json, run_child
@@ -77,10 +84,11 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
     bundle = platform.artifacts.open(model_key(model_id), remedy=f"materialize {MODEL} of {as_of.isoformat()}")
     scored = _score(platform, bundle, samples, receipt, folder=folder / "challenger", log=log)
     champion = _rival(platform, model_id)
-    rival = None
+    rival, rival_trained_on = None, {}
     if champion is not None:
         rival_bundle = platform.artifacts.open(model_key(champion.model_id))
         rival_scores = _score(platform, rival_bundle, samples, receipt, folder=folder / "champion", log=log)
+        rival_trained_on: Any = rival_bundle.manifest.metadata["receipts"]
         rival = (ModelFacts(**_model_facts(rival_bundle)), rival_scores / "predictions.parquet")
     trained_on: Any = bundle.manifest.metadata["receipts"]
     standings = {day: day_standing(platform, date.fromisoformat(day)) for day in trained_on}
@@ -97,7 +105,8 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
             inputs_admitted=all(standing.admitted for standing in standings.values()),
             judged_day_in_training=as_of.isoformat() in trained_on,
             smoke_test_max_difference=read_json(scored / "score.json")["smoke_test_max_difference"],
-            stale_inputs=tuple(day for day, seen in trained_on.items() if standings[day].receipt_id != seen),
+            stale_inputs=restated_since_training(platform, trained_on),
+            champion_stale_inputs=restated_since_training(platform, rival_trained_on),
         ),
         base_rates=_base_rates(read_receipts(platform, map(date.fromisoformat, trained_on))),
     )
@@ -211,6 +220,7 @@ def _metadata(evaluation: Any, *, report: Path, rules: list[dict[str, Any]], pic
         "rules": table,
         "report": dg.MetadataValue.path(str(report)),
         "model_id": evaluation.challenger.model.model_id,
+        "inputs_restated_since_training": list(evaluation.facts.stale_inputs),
         **numbers,
         "pictures": dg.MetadataValue.md(shown),
     }

@@ -6,8 +6,11 @@ import dagster as dg
 
 from assets.chain import build_chain
 from assets.resources import RefusingIOManager
+from orchestration.alerts import build_alerts
+from orchestration.automation import build_automation
 from orchestration.build import build_platform
 from orchestration.jobs import build_jobs
+from orchestration.review_job import build_review_job
 from orchestration.schedules import build_schedules
 from orchestration.settings import Settings, prepare_process, read_settings
 
@@ -22,8 +25,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     jobs = build_jobs()
     return dg.Definitions(
         assets=build_chain(spec),
-        jobs=jobs,
+        jobs=[*jobs, build_review_job(spec)],
         schedules=build_schedules(spec, jobs),
+        sensors=[*build_automation(), *build_alerts(settings, spec)],
         resources={
             "platform": dg.ResourceDefinition.hardcoded_resource(build_platform(settings, spec)),
             "io_manager": RefusingIOManager(),

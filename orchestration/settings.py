@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from infra.webhook import check_address
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import load_dataset
 
@@ -40,6 +41,10 @@ class Settings(BaseSettings):
     executor: Literal["in_process", "multiprocess"] = Field(default="in_process", description="how a run's steps run")
     wandb_project: str = Field(default="postclick", min_length=1, description="project that runs are mirrored to")
     tracking_timeout_seconds: float = Field(default=120, gt=0, le=3600, description="a tracker is given no longer")
+    #: The address of a Slack webhook is its password.
+    alert_webhook: SecretStr | None = Field(default=None, description="address of a webhook that takes Slack's format")
+    alert_timeout_seconds: float = Field(default=5, gt=0, le=30, description="a webhook is given no longer")
+    ui_url: str | None = Field(default=None, description="where people reach Dagster's UI; alerts link to it")
     wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
     dagster_home: Path | None = Field(default=None, validation_alias="DAGSTER_HOME")
 
@@ -48,6 +53,13 @@ class Settings(BaseSettings):
     def _s3_address(cls, value: str | None) -> str | None:
         if value is not None and not (value.startswith("s3://") and len(value) > len("s3://")):
             raise ValueError("expected s3://bucket or s3://bucket/prefix; unset it to store in POSTCLICK_HOME")
+        return value
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _webhook_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_address(value.get_secret_value())
         return value
 
     def dataset_spec(self) -> DatasetSpec:
@@ -103,7 +115,9 @@ def read_settings(overrides: Mapping[str, object] | None = None) -> Settings:
             variable = name.upper() if name.isupper() else f"POSTCLICK_{name.upper()}"
             field = Settings.model_fields.get(name)
             meaning = f" ({field.description})" if field is not None and field.description else ""
-            lines.append(f"{variable}: {fault['msg']}; found {fault['input']!r}{meaning}; correct it or unset it")
+            secret = field is not None and "SecretStr" in str(field.annotation)
+            found = "a value that is not shown" if secret else repr(fault["input"])
+            lines.append(f"{variable}: {fault['msg']}; found {found}{meaning}; correct it or unset it")
         raise SettingsInvalid("\n".join(lines)) from None
 
 

@@ -21,7 +21,8 @@ class GateFacts(BaseModel):
 
     smoke_test_max_difference: largest difference between the frozen batch's stored scores and those of the bundle
     loaded in a fresh process; None where no smoke test ran. mature_from: the first day on which the labels are final,
-    where known. stale_inputs: training days restated since training; they are named, and do not fail the model.
+    where known. stale_inputs, champion_stale_inputs: training days of each model restated since it was trained; they
+    are named, and do not fail the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class GateFacts(BaseModel):
     smoke_test_max_difference: float | None
     mature_from: date | None = None
     stale_inputs: tuple[str, ...] = ()
+    champion_stale_inputs: tuple[str, ...] = ()
 
 
 class GateRule(BaseModel):
@@ -92,7 +94,7 @@ def champion_unseen(*, challenger: EvaluatedDay, champion: EvaluatedDay) -> Gate
 
 def integrity_rules(*, challenger: EvaluatedDay, facts: GateFacts) -> list[GateRule]:
     """What makes a model unusable on any day, however much evidence there is."""
-    restated = f" Restated since training: {', '.join(facts.stale_inputs)}." if facts.stale_inputs else ""
+    restated = f" Inputs restated since training: {', '.join(facts.stale_inputs)}." if facts.stale_inputs else ""
     unusable = challenger.unusable_predictions
     return [
         GateRule(

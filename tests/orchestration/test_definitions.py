@@ -135,6 +135,7 @@ def test_every_check_is_partitioned_like_its_asset(location: dg.Definitions, spe
         ("validated_samples", "click_before_conversion"),
         ("validated_samples", "duplicates"),
         ("validated_samples", "volume"),
+        ("validated_samples", "drift"),
     }
     assert all(check.partitions_def == daily_partitions(spec) for check in checks)
 

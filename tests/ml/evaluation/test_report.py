@@ -149,7 +149,13 @@ def test_a_first_model_on_a_provisional_day_says_both(rendered, good_facts):
     page = Page(rendered(champion=False, facts=facts)[2])
     for words in ("Not enough evidence", "provisional", "There is no champion yet"):
         assert words in page.text
-    assert "Restated since training: 2026-11-09" in page.text
+    assert "Inputs restated since training: 2026-11-09" in page.text
+
+
+def test_inputs_restated_since_training_are_named_for_both_models(rendered, good_facts):
+    facts = good_facts.model_copy(update={"champion_stale_inputs": ("2026-11-07", "2026-11-08")})
+    text = Page(rendered(facts=facts)[2]).text
+    assert "Inputs restated since training: none; the champion's: 2026-11-07, 2026-11-08." in text
 
 
 @pytest.mark.parametrize(
