@@ -11,7 +11,7 @@ from typing import Literal
 
 from ml.data.dataset import DatasetSpec, EventStreams
 from ml.data.engine import connect, parquet, statement, write_parquet
-from ml.data.source_spec import ClickTable, ConversionTable, StageTable
+from ml.data.source_spec import ClickTable, StageTable
 
 #: Days beyond the attribution windows in which a reference is still looked up: what is found there is late, what is
 #: not found is an orphan. A week tells a long tail from a broken join.
@@ -205,7 +205,7 @@ def refers_to(spec: DatasetSpec, stage: str) -> Literal["click_id", "impression_
     """By what the events of a stage refer to what they follow; the synthetic log's conversions name their click."""
     if not isinstance(spec.source, EventStreams):
         return "click_id"
-    tables: dict[str, ConversionTable | StageTable | None] = {
+    tables: dict[str, StageTable | None] = {
         "cart": spec.source.carts,
         "favourite": spec.source.favourites,
         "conversion": spec.source.conversions,

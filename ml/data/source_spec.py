@@ -67,47 +67,32 @@ class ClickTable(TableSpec):
         return self
 
 
-class ConversionTable(TableSpec):
-    """Conversions, each referring to a click, an impression, or user + item + time (the latest click before)."""
+class StageTable(TableSpec):
+    """Events that follow a click (add-to-cart, favourite), each referring to a click, an impression, or user + item +
+    time (the latest click before)."""
 
     refers_to: Literal["click_id", "impression_id", "user_item_time"]
     click_id: Columns | None = None
     impression_id: Columns | None = None
     user: Columns | None = None
     item: Columns | None = None
+
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        required = {
+            "click_id": ("click_id",),
+            "impression_id": ("impression_id",),
+            "user_item_time": ("user", "item"),
+        }
+        _require(self, self.refers_to, required)
+        return self
+
+
+class ConversionTable(StageTable):
+    """Conversions, with references like any event's that follows a click."""
+
     value: str | None = None
     order_id: Columns | None = None
-
-    @model_validator(mode="after")
-    def _reference(self) -> Self:
-        required = {
-            "click_id": ("click_id",),
-            "impression_id": ("impression_id",),
-            "user_item_time": ("user", "item"),
-        }
-        _require(self, self.refers_to, required)
-        return self
-
-
-class StageTable(TableSpec):
-    """Events of an optional stage between click and conversion (add-to-cart, favourite), with references like a
-    conversion's."""
-
-    refers_to: Literal["click_id", "impression_id", "user_item_time"]
-    click_id: Columns | None = None
-    impression_id: Columns | None = None
-    user: Columns | None = None
-    item: Columns | None = None
-
-    @model_validator(mode="after")
-    def _reference(self) -> Self:
-        required = {
-            "click_id": ("click_id",),
-            "impression_id": ("impression_id",),
-            "user_item_time": ("user", "item"),
-        }
-        _require(self, self.refers_to, required)
-        return self
 
 
 class EventStreams(BaseModel):

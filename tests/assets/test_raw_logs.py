@@ -130,7 +130,7 @@ def test_columns_that_change_from_day_to_day_are_reported_and_stop_nothing(
         {"old": 1},
         {"new": "x", "price": 1.5},
         {"price": None},
-        {"new": "x", "price": 1.5},
+        {"new": "x", "price": 1.5, "newer": 1},
     ]
     for day, columns in zip(days, drifted, strict=True):
         write_hour(tmp_path, day, 0, **columns)
@@ -154,7 +154,7 @@ def test_columns_that_change_from_day_to_day_are_reported_and_stop_nothing(
     assert refused.startswith(f"{tmp_path}/{days[3]}/00.parquet, {tmp_path}/{days[3]}/13.parquet: no column 'price'")
     assert refused.endswith("correct the dataset spec or the file's header")
     # The refused day has no columns: the day after it is compared with the day before it.
-    assert checks[str(days[4])][1] is None
+    assert checks[str(days[4])][1] == f"columns changed since {days[2]}: new: impressions.newer"
 
     # Landed alone, a day finds the earlier one in the store, where its columns are.
     kept: Any = platform.artifacts.open(f"raw_events/{days[1]}").manifest.metadata

@@ -1,3 +1,5 @@
+"""The catalog: ids, families and what changes the rules' version."""
+
 from datetime import date
 from types import SimpleNamespace
 

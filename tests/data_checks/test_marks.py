@@ -1,3 +1,5 @@
+"""The pass over a day's rows: which rows break which rule, and what is no samples table."""
+
 from pathlib import Path
 from types import SimpleNamespace
 

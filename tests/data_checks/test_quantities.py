@@ -1,3 +1,5 @@
+"""Quantities reach the expectations whole: every distinct value with the number of its rows."""
+
 import math
 from collections import Counter
 from collections.abc import Iterator

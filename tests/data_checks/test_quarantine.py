@@ -1,3 +1,5 @@
+"""Rows are split into admitted and quarantined, whole and in order, or nothing is written."""
+
 import math
 from collections.abc import Callable
 from datetime import datetime

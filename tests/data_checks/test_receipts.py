@@ -1,3 +1,5 @@
+"""Receipts: they lose no rows, survive JSON and keep their id."""
+
 import hashlib
 from datetime import UTC, date, datetime
 from typing import Any

@@ -1,3 +1,5 @@
+"""A receipt as reviewers see it: failed rules by weight, families, and where bad rows came from."""
+
 import subprocess
 import sys
 from collections.abc import Callable

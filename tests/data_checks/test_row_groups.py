@@ -1,3 +1,5 @@
+"""Facts about a row's user and order: counted once a day, the same as counting by hand."""
+
 from pathlib import Path
 
 import duckdb

@@ -1,3 +1,5 @@
+"""What a rule is: families, parameters, the bounds of a day in its time zone."""
+
 from datetime import date, datetime, timedelta
 
 import pytest

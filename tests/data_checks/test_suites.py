@@ -1,3 +1,5 @@
+"""Suites: the same counts as the masks, and a crash is never a pass."""
+
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,5 @@
+"""A day judged whole: rows in = admitted + quarantined, verdicts, and what stops the judging."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date

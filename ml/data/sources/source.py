@@ -165,7 +165,7 @@ def _wide(spec: DatasetSpec, table: WideTable) -> TableLanding:
     return TableLanding(name="impressions", table=table, columns=columns, time_column="impression_time")
 
 
-def _references(raw: RawColumns, table: ClickTable | ConversionTable | StageTable) -> list[TypedColumn]:
+def _references(raw: RawColumns, table: ClickTable | StageTable) -> list[TypedColumn]:
     """The columns by which an event may name what it follows; those that it does not use are NULL."""
     return [
         _optional_key(raw, "click_id", table.click_id),

@@ -1,3 +1,5 @@
+"""Volume rules: what a day is held against, and where the bounds lie."""
+
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
