@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ def _train(spec: dict[str, Any], out: Path) -> float:
     spec_file.write_text(json.dumps(spec), encoding="utf-8")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "ml", "train", "--spec", str(spec_file), "--out", str(out)]
+    # A folder of raw days is used again and again; what an earlier run trained there would be refused.
+    shutil.rmtree(out, ignore_errors=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
