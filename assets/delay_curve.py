@@ -45,7 +45,7 @@ def delay_metadata(platform: Platform, spec: DatasetSpec, day: date, *, plotted:
         **({"delay_median_seconds": curve.median_seconds} if curve.median_seconds is not None else {}),
     }
     if plotted:
-        from ml.evaluation.delay_picture import draw_delay_curve
+        from ml.report.delay_picture import draw_delay_curve
 
         picture = draw_delay_curve(curve)
         image = base64.b64encode(picture.png).decode()

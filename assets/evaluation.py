@@ -76,7 +76,8 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
     from ml.evaluation.evaluate import evaluate
     from ml.evaluation.evaluated_day import ModelFacts
     from ml.evaluation.gate import GateFacts
-    from ml.evaluation.report import render
+    from ml.report.facts import ReportFacts
+    from ml.report.page import render
 
     receipt, samples = _judged_day(platform, as_of)
     model_id = read_pointer(platform, as_of)
@@ -119,7 +120,12 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
         predictions=scored / "predictions.parquet",
         champion_predictions=rival[1] if rival else None,
         training_metrics=bundle.path("metrics.jsonl"),
-        data_used=_data_used(platform, bundle),
+        facts=ReportFacts(
+            data_used=_data_used(platform, bundle, evaluation.facts.stale_inputs),
+            labels_mature=receipt.labels_mature,
+            mature_from=evaluation.facts.mature_from,
+            label_days=spec.label_days,
+        ),
         out=folder / REPORT_FILE,
     )
     return evaluation, report.pictures
@@ -175,17 +181,19 @@ def _base_rates(receipts: list[Receipt]) -> dict[Any, float]:
     return {task: positives / rows for task, (positives, rows) in rates.items() if rows}
 
 
-def _data_used(platform: Platform, bundle: Artifact) -> list[dict[str, Any]]:
+def _data_used(platform: Platform, bundle: Artifact, restated: tuple[str, ...]) -> tuple[Any, ...]:
+    from ml.report.facts import DayUsed
+
     facts: Any = bundle.manifest.metadata
     used = [
-        {"day": day, "receipt_id": receipt_id, "verdict": "admitted", "rows": _rows(platform, day), "why": ""}
+        DayUsed(day=day, receipt_id=receipt_id, verdict="admitted", rows=_rows(platform, day), restated=day in restated)
         for day, receipt_id in facts["receipts"].items()
     ]
     missing = [
-        {"day": day, "receipt_id": "", "verdict": "missing", "rows": _rows(platform, day), "why": why}
+        DayUsed(day=day, verdict="missing", rows=_rows(platform, day), why=why)
         for day, why in facts["missing_days"].items()
     ]
-    return [*used, *missing]
+    return (*used, *missing)
 
 
 def _rows(platform: Platform, day: str) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from ml.evaluation.measurement import Measured
-from ml.evaluation.pictures import Picture, draw_picture
 from ml.experiments.definitions import METRICS, MetricName
 from ml.experiments.summary import TableResult
+from ml.report.picture import Picture, draw_picture
 
 _COLOURS = ("#3b82c4", "#d97a2b", "#3f9e6e", "#8a63c7", "#b5493f", "#5d6672")
 

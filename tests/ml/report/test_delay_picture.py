@@ -3,7 +3,7 @@
 import pytest
 
 from ml.data.delay import DelayCurve, DelayPoint
-from ml.evaluation.delay_picture import draw_delay_curve, in_words
+from ml.report.delay_picture import draw_delay_curve, in_words
 
 CURVE = DelayCurve(
     conversions=1234,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,8 +15,9 @@ from ml.evaluation.evaluated_day import TASKS
 from ml.evaluation.intervals import Difference, Interval
 from ml.evaluation.judged_rows import read_predictions
 from ml.evaluation.metrics import Measured, NotMeasurable
-from ml.evaluation.pictures import draw_pictures
-from ml.evaluation.training_curve import read_training_curve
+from ml.report.facts import ReportFacts
+from ml.report.pictures import draw_pictures
+from ml.report.training_curve import read_training_curve
 
 LARGEST_BYTES = 3_000_000
 
@@ -47,12 +47,11 @@ def render(
     predictions: Path,
     champion_predictions: Path | None = None,
     training_metrics: Path | None,
-    data_used: Sequence[Mapping[str, Any]],
+    facts: ReportFacts,
     out: Path,
 ) -> Report:
     """Write the page to `out`, atomically; the same inputs give the same bytes.
 
-    data_used: one mapping a day of the training window: day, receipt_id, verdict ("admitted": trained on), rows, why.
     champion_predictions, of the same rows, are drawn beside the challenger's. Everything on the page is inline and
     escaped; it asks the network for nothing. Raises ReportTooLarge above 3 MB.
     """
@@ -60,7 +59,7 @@ def render(
     champion = read_predictions(champion_predictions) if champion_predictions else None
     curve = read_training_curve(training_metrics)
     pictures = draw_pictures(rows=rows, champion=champion, curve=curve)
-    days = sorted((dict(day) for day in data_used), key=lambda day: str(day.get("day", "")))
+    days = sorted(facts.data_used, key=lambda day: day.day)
     page = (
         _environment()
         .get_template("report.html.jinja")
@@ -70,14 +69,14 @@ def render(
             tasks=TASKS,
             pictures=[(picture, Markup(picture.svg)) for picture in pictures],
             curve=curve,
-            used=[day for day in days if day.get("verdict") == "admitted"],
-            refused=[day for day in days if day.get("verdict") != "admitted"],
+            used=[day for day in days if day.verdict == "admitted"],
+            refused=[day for day in days if day.verdict != "admitted"],
         )
     )
     encoded = page.encode("utf-8")
     if len(encoded) > LARGEST_BYTES:
         raise ReportTooLarge(
-            f"the report has {len(encoded):,} bytes, {LARGEST_BYTES:,} are allowed; list fewer days in data_used"
+            f"the report has {len(encoded):,} bytes, {LARGEST_BYTES:,} are allowed; list fewer days in facts.data_used"
         )
     with atomic_file(out) as unfinished:
         unfinished.write_bytes(encoded)
@@ -86,7 +85,7 @@ def render(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("ml.evaluation"),
+        loader=PackageLoader("ml.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -2,7 +2,7 @@
 
 import json
 
-from ml.evaluation.training_curve import read_training_curve
+from ml.report.training_curve import read_training_curve
 
 
 def write(path, *records):

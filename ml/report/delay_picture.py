@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from ml.data.delay import DelayCurve
-from ml.evaluation.pictures import Picture, draw_picture
+from ml.report.picture import Picture, draw_picture
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 

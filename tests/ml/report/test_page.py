@@ -5,15 +5,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ml.evaluation import report
 from ml.evaluation.evaluate import evaluate
-from ml.evaluation.report import ReportTooLarge, render
+from ml.report import page as report_page
+from ml.report.facts import DayUsed, ReportFacts
+from ml.report.page import ReportTooLarge, render
 
 BASE_RATES = {"ctr": 0.3, "cvr": 0.35, "ctcvr": 0.1}
-DATA = [
-    {"day": "2026-11-14", "receipt_id": "f" * 64, "verdict": "admitted", "rows": 24_000, "why": ""},
-    {"day": "2026-11-13", "receipt_id": None, "verdict": "refused", "rows": None, "why": "<script>alert(1)</script>"},
-]
+DATA = (
+    DayUsed(day="2026-11-14", receipt_id="f" * 64, verdict="admitted", rows=24_000),
+    DayUsed(day="2026-11-13", verdict="refused", why="<script>alert(1)</script>"),
+)
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -72,7 +73,8 @@ def rendered(judged_day, gate, good_facts, challenger_facts, champion_facts, tmp
         )
         answer = render(
             evaluation=evaluation, predictions=ours, champion_predictions=theirs,
-            training_metrics=metrics if trained else None, data_used=data, out=tmp_path / out,
+            training_metrics=metrics if trained else None,
+            facts=ReportFacts(data_used=tuple(data), labels_mature=True, label_days=2), out=tmp_path / out,
         )  # fmt: skip
         return evaluation, answer, answer.path.read_text(encoding="utf-8")
 
@@ -185,7 +187,7 @@ def test_no_day_and_no_training_log_are_said(rendered):
 
 
 def test_a_page_that_is_too_large_is_refused_and_not_written(rendered, monkeypatch, tmp_path):
-    monkeypatch.setattr(report, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(report_page, "LARGEST_BYTES", 1000)
     with pytest.raises(ReportTooLarge, match="1,000 are allowed"):
         rendered()
     assert not (tmp_path / "report.html").exists()
