@@ -1,30 +1,22 @@
 """One cell of an experiment, trained and scored in children of its own; which cells there are is `experiments`'."""
 
-import shutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assets.cell_children import LOG_FILE, remove, run_cell_child
 from assets.graphs import GRAPH_FILE
 from assets.resources import DataRefused, Platform
 from assets.training_runs import read_json
-from infra.child_process import ChildResult, run_child
-from ml.atomic_files import sha256_file, write_json
+from ml.atomic_files import sha256_file
 from ml.experiments.cells import Cell, CellResult
 from ml.experiments.judging import judge_predictions
 from ml.graphs.spec import GraphDay, GraphSpec
 from ml.scoring_spec import ScoreSpec
 from ml.training.spec import TrainInputs, TrainSpec
 
-LOG_FILE = "output.log"
 _TRAIN, _SCORE = "train", "score"
-_SHOWN_LINES = 5
-
-
-class CellFailed(RuntimeError):
-    """A child of a cell did not end well: why, in words."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Workplace:
         """
         train, score = folder / _TRAIN, folder / _SCORE
         for leftover in (train, score, folder / LOG_FILE):
-            _remove(leftover)
+            remove(leftover)
         self._child("train", cell.train.model_dump(mode="json"), train, folder=folder, stop=stop)
         spec = ScoreSpec(
             bundle_dir=train / "bundle",
@@ -57,9 +49,10 @@ class Workplace:
         self._child("score", spec.model_dump(mode="json"), score, folder=folder, stop=stop)
         judged = judge_predictions(score / "predictions.parquet")
         ending = read_json(train / "exit.json")
+        kept_epoch = read_json(train / "bundle" / "bundle.json")["best_epoch"]
         if not self.keep_models:
-            _remove(train / "bundle")
-            _remove(score / "predictions.parquet")
+            remove(train / "bundle")
+            remove(score / "predictions.parquet")
         return CellResult(
             identity=cell.identity,
             model_id=cell.train.identity(),
@@ -67,6 +60,7 @@ class Workplace:
             seed=cell.train.seed,
             training_seconds=ending["seconds"],
             peak_memory_bytes=ending["peak_memory_bytes"],
+            kept_epoch=kept_epoch,
             **judged.model_dump(),
         )
 
@@ -94,7 +88,7 @@ class Workplace:
                     threads=self.threads,
                 )
                 part = out.with_name(f"{side}.part")
-                _remove(part)
+                remove(part)
                 part.parent.mkdir(parents=True, exist_ok=True)
                 self._child("graph", spec.model_dump(mode="json"), part, folder=part.parent, stop=lambda: False)
                 part.rename(out)
@@ -102,29 +96,4 @@ class Workplace:
         return inputs.model_copy(update=changes)
 
     def _child(self, verb: str, spec: Mapping[str, Any], out: Path, *, folder: Path, stop: Callable[[], bool]) -> None:
-        spec_file = folder / f"{out.name}.json"
-        write_json(spec_file, spec)
-        command = [sys.executable, "-m", "ml", verb, "--spec", str(spec_file), "--out", str(out)]
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.threads))
-        environment = {**self.platform.child_environment, **threads}
-        with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
-            result = run_child(
-                command, environment=environment, on_line=lambda line: print(line, file=log), check_interrupt=stop
-            )
-        if result.exit_code != 0:
-            raise CellFailed(_reason(verb, out, result))
-
-
-def _reason(verb: str, out: Path, result: ChildResult) -> str:
-    """Why the child says that it ended, else its last lines."""
-    record = out / "exit.json"
-    said = read_json(record).get("reason") if record.exists() else None
-    lines = said or "\n".join(result.last_lines[-_SHOWN_LINES:]) or "it printed nothing"
-    return f"{verb} ended with exit code {result.exit_code}: {lines}"
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        run_cell_child(self.platform, verb, spec, out, threads=self.threads, folder=folder, stop=stop)

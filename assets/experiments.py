@@ -1,9 +1,7 @@
 """Experiments on a dataset: which cells the papers' tables need, run from the artifacts of an as-of day; rendering them
 is `ml.experiments`'."""
 
-import fcntl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assets.experiment_cells import CellFailed, Workplace
+from assets.cell_children import CellFailed, alone_in, shared_runtime
+from assets.experiment_cells import Workplace
 from assets.models import conversion_train_spec
 from assets.receipts import admitted_samples, day_standing
 from assets.resources import DataRefused, Platform
@@ -27,7 +26,7 @@ from ml.training.presets import training_preset
 from ml.training.spec import TrainSpec
 
 #: The dataset on which the papers print the figures that stand in the tables' definitions.
-PUBLISHED_ON = "ali_ccp"
+PUBLISHED_ON = "ali_ccp_papers"
 
 
 class ExperimentRequest(BaseModel):
@@ -84,7 +83,9 @@ def run_experiment(
         keep_models=request.keep_models,
     )
     out = request.out.resolve()
-    with _alone(out):
+    with alone_in(
+        out, otherwise=f"another experiment is writing into {out}; wait for it, or give another --out"
+    ):  # Two experiments that wrote into one folder would run each cell twice, over each other.
         plan = _Plan(spec=spec, request=request, base=base, workplace=workplace, graphs=out / "graphs")
         planned = {table.slug: [plan.row(row) for row in table.rows] for table in tables}
         outcomes = run_cells(list(plan.cells.values()), out=out, budget=request.budget, run=workplace.run, tell=tell)
@@ -142,12 +143,7 @@ class _Plan:
         if row.graph_neighbours not in (None, self._spec.training.graph_neighbours):
             inputs = self._workplace.graph_inputs(self._base, neighbours=row.graph_neighbours, folder=self._graphs)
         budget = self._request.budget
-        runtime = {
-            **self._base.runtime.model_dump(),
-            "threads": budget.threads,
-            # Cells share the machine's memory as they share its cores.
-            "preload_bytes": self._base.runtime.preload_bytes // budget.processes,
-        }
+        runtime = shared_runtime(self._base.runtime.model_dump(), threads=budget.threads, processes=budget.processes)
         values = {name: getattr(self._base, name) for name in TrainSpec.model_fields}
         changes = {"model": self._model(row), "seed": seed, "inputs": inputs, "runtime": runtime}
         train = TrainSpec.model_validate({**values, **changes})
@@ -188,17 +184,3 @@ def _in_words(error: ValidationError) -> str:
         f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
         for fault in error.errors(include_url=False)
     )
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Two experiments that wrote into one folder would run each cell twice, over each other."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataRefused(
-                f"another experiment is writing into {out}; wait for it, or give another --out"
-            ) from error
-        yield

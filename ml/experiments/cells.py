@@ -49,7 +49,8 @@ class Cell(BaseModel):
 
 
 class CellResult(BaseModel):
-    """The figures of a finished cell. Seconds and memory are those of the training child."""
+    """The figures of a finished cell. Seconds and memory are those of the training child; ``kept_epoch``: the one whose
+    weights were judged, from 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,6 +64,7 @@ class CellResult(BaseModel):
     measures: dict[str, Measurement]
     training_seconds: float
     peak_memory_bytes: int
+    kept_epoch: int | None = None
 
     def save(self, run: Path) -> None:
         """Writes result.json into the run folder, and takes away what an earlier attempt failed of."""

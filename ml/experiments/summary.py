@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ml.evaluation.measurement import Measured, Measurement, NotMeasurable
 from ml.experiments.cells import CellFailure, CellOutcome, CellResult
 from ml.experiments.definitions import RANKED, MetricName, Published, Row, TableDefinition
+from ml.experiments.kept_epochs import kept_epoch_notes
 from ml.experiments.student_t import welch_p_value
 
 SIGNIFICANT = 0.05
@@ -122,10 +123,11 @@ def summarize_table(
         for each in planned
     )
     shared = circumstances.model_dump(exclude={"notes"})
+    kept = kept_epoch_notes([(each.row, [identity for _, identity, _ in each.cells]) for each in planned], outcomes)
     return TableResult(
         **table.model_dump(include={"letter", "slug", "title", "source", "metrics", "gain_over"}),
         panels=dict(table.panels),
-        notes=(*table.notes, *circumstances.notes),
+        notes=(*table.notes, *circumstances.notes, *kept),
         rows=rows,
         **shared,
     )

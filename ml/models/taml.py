@@ -71,10 +71,11 @@ class Model(ConversionModel):
     def measures(self, predictions: Predictions, batch: Batch) -> dict[str, torch.Tensor]:
         """The gates' mean weight per expert group, task and learner, such as ``gate.ctr.learner0.general`` (figure 4).
 
-        A group's weight is the sum over its experts: the three of a learner add up to 1.
+        A group's weight is the sum over its experts: the three of a learner add up to 1. A group without experts has
+        no weight to tell.
         """
         means = predictions.extras["gate_weights"].mean(dim=0)
-        groups = self.representation.groups
+        groups = {group: experts for group, experts in self.representation.groups.items() if experts}
         return {
             f"gate.{task}.learner{learner}.{group}": weight.sum()
             for task, of_task in zip(TASKS, means, strict=True)

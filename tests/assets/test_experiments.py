@@ -44,6 +44,7 @@ if given.verb == "train":
     (out / "exit.json").write_text(json.dumps({"seconds": 1.5, "peak_memory_bytes": 7, "reason": reason}))
     (out / "bundle").mkdir()
     (out / "bundle" / "weights").write_text("w")
+    (out / "bundle" / "bundle.json").write_text(json.dumps({"best_epoch": 2}))
     sys.exit(1 if fails else 0)
 if given.verb == "graph":
     (out / "graph.safetensors").write_text(f"graph {spec['side']} {spec['k']}")

@@ -1,15 +1,25 @@
-"""Generates files in the format of Ali-CCP as published, at any length, for benchmarks; nothing in them can be learned.
+"""Generates files in the format of Ali-CCP as published, at any length, with its click and conversion rates.
 
 `python -m tests.benchmarks.ali_ccp_files FOLDER --rows 1000000` writes `sample_skeleton_{train,test}.csv` and
 `common_features_{train,test}.csv` below FOLDER. Sizes follow the real files: 20 to 30 features a skeleton row, 340 to
 800 a common row, one common row for 58 skeleton rows in a run.
+
+A click's logit is the sum of effects, normal by the hash of a value: of the user, of the item, and of category × user
+group. A conversion's has the click's as one part, the user's category, age and consumption as others: of 0.02 % of the
+impressions little more can be learned. Nothing else of the real log is in it: no result on it speaks of Ali-CCP.
 """
 
 import argparse
+import math
 from pathlib import Path
+from statistics import NormalDist
 
 import duckdb
 
+#: 1,645,000 clicks in the 42,300,135 rows of the real train file, and 9,000 conversions, as its papers count them.
+CLICK_RATE, CONVERSION_RATE = 0.0389, 0.0054
+#: Spread of the two logits; what there is to learn is worth an AUC of about .66 on clicks, as models reach there.
+CLICK_SPREAD, CONVERSION_SPREAD = 0.58, 1.0
 #: 42,300,135 skeleton rows to 730,600 common rows in the real train files.
 ROWS_PER_COMMON = 58
 
@@ -18,7 +28,9 @@ ROWS_PER_COMMON = 58
 _COMMON = """
 COPY (
     WITH drawn AS (
-        SELECT n, hash(n, {seed}) AS h, 330 + CAST(hash(n, {seed}, 'length') % 460 AS INTEGER) AS listed
+        SELECT
+            n, profile(1 + hash(n, {seed}, 'user') % {users}) AS h,
+            330 + CAST(hash(n, {seed}, 'length') % 460 AS INTEGER) AS listed
         FROM range({rows}) AS numbers(n)
     ),
     features AS (
@@ -27,7 +39,7 @@ COPY (
             h,
             list_filter(
                 [
-                    CASE WHEN h % 1000 >= 3 THEN format('101{b}{{}}{c}1.0', 1 + hash(n, {seed}, 'user') % {users}) END,
+                    CASE WHEN hash(n, 'known') % 1000 >= 3 THEN format('101{b}{{}}{c}1.0', 1 + hash(n, {seed}, 'user') % {users}) END,
                     format('129{b}{{}}{c}1.0', 3864880 + h % 8)
                 ]
                 || CASE WHEN h % 100 >= 13 THEN [
@@ -67,13 +79,37 @@ COPY (
     WITH drawn AS (
         SELECT
             n, hash(n, {seed}) AS h, hash(n // {rows_per_common}, 'index') AS common_index,
+            1 + hash(n // {rows_per_common}, {seed}, 'user') % {users} AS user,
+            profile(user) AS p,
             -- A few items have most of the impressions.
             CAST(floor(pow((hash(n, {seed}, 'item') % 1000003) / 1000003.0, 3) * {items}) AS BIGINT) AS item
         FROM range({rows}) AS numbers(n)
     ),
+    logits AS (
+        SELECT
+            *,
+            {click_spread} * (
+                0.5 * effect(hash(user, 'taste')) + 0.5 * effect(hash(item, 'appeal'))
+                + 0.7071 * effect(hash(item % 6929, p % 14, 'fit'))
+            ) AS click_logit,
+            {conversion_spread} * (
+                0.6 * click_logit / {click_spread} + 0.5 * effect(hash(p % 98, 'means'))
+                + 0.45 * effect(hash(p % 8, 'age')) + 0.44 * effect(hash(p % 4, 'consumption'))
+            ) AS conversion_logit
+        FROM drawn
+    ),
+    labels AS (
+        SELECT
+            *,
+            CAST(uniform(hash(n, {seed}, 'click')) < logistic({click_level} + click_logit) AS INTEGER) AS click,
+            click * CAST(
+                uniform(hash(n, {seed}, 'conversion')) < logistic({conversion_level} + conversion_logit) AS INTEGER
+            ) AS conversion
+        FROM logits
+    ),
     features AS (
         SELECT
-            n, h, common_index,
+            n, h, common_index, click, conversion,
             list_filter(
                 [
                     format('205{b}{{}}{c}1.0', 4330000 + item),
@@ -92,20 +128,39 @@ COPY (
                 ],
                 lambda feature: feature IS NOT NULL
             ) AS listed
-        FROM drawn
+        FROM labels
     ),
     rows AS (
-        SELECT n, h, common_index, CASE WHEN h % 3 = 0 THEN listed[5:] || listed[:4] ELSE listed END AS items
+        SELECT n, click, conversion, common_index, CASE WHEN h % 3 = 0 THEN listed[5:] || listed[:4] ELSE listed END AS items
         FROM features
     )
     SELECT
         format(
-            '{{}},{{}},{{}},{{:016x}},{{}},', n + 1, CAST(h % 1000 < 39 AS INTEGER), CAST(h % 1000 < 2 AS INTEGER),
-            common_index, len(items)
+            '{{}},{{}},{{}},{{:016x}},{{}},', n + 1, click, conversion, common_index, len(items)
         ) || array_to_string(items, chr(1))
     FROM rows
 ) TO '{path}' (FORMAT csv, HEADER false, QUOTE '', DELIMITER '|')
 """
+
+
+# Functions of a hash: a number in (0, 1), and one that is distributed normally (Box and Muller 1958).
+_FUNCTIONS = """
+CREATE MACRO uniform(h) AS ((h % 1000003) + 0.5) / 1000003.0;
+CREATE MACRO effect(h) AS sqrt(-2 * ln(uniform(h))) * cos(2 * pi() * uniform(hash(h)));
+CREATE MACRO logistic(x) AS 1 / (1 + exp(-x));
+CREATE MACRO profile(user_id) AS hash(user_id, 'profile');
+"""
+
+
+def level(rate: float, spread: float) -> float:
+    """The constant of a logit, normal with this spread around it, whose probabilities have the mean `rate`."""
+    points = [NormalDist().inv_cdf((part + 0.5) / 2000) * spread for part in range(2000)]
+    low, high = -30.0, 30.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        mean = sum(1 / (1 + math.exp(-middle - point)) for point in points) / len(points)
+        low, high = (middle, high) if mean < rate else (low, middle)
+    return low
 
 
 def write_ali_ccp(folder: Path, *, rows: int, test_rows: int, seed: int = 1) -> None:
@@ -114,6 +169,16 @@ def write_ali_ccp(folder: Path, *, rows: int, test_rows: int, seed: int = 1) -> 
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         connection.execute("SET memory_limit = '2GB'")
+        connection.execute(_FUNCTIONS)
+        items, users = max(1000, min(467298, rows // 20)), max(1, -(-rows // ROWS_PER_COMMON) * 98 // 100)
+        # Whoever clicks has a click logit above the mean, and so a conversion logit above it.
+        lift = CONVERSION_SPREAD * 0.6 * CLICK_SPREAD
+        labels = {
+            "click_spread": CLICK_SPREAD,
+            "conversion_spread": CONVERSION_SPREAD,
+            "click_level": level(CLICK_RATE, CLICK_SPREAD),
+            "conversion_level": level(CONVERSION_RATE, CONVERSION_SPREAD) - lift,
+        }
         for part, length, part_seed in (("train", rows, seed), ("test", test_rows, seed + 1)):
             common = -(-length // ROWS_PER_COMMON)
             marks = {"seed": str(part_seed), "b": "\x02", "c": "\x03"}
@@ -122,12 +187,12 @@ def write_ali_ccp(folder: Path, *, rows: int, test_rows: int, seed: int = 1) -> 
                 for field, low, size, share, stride in _LISTS
             )
             path = folder / f"common_features_{part}.csv"
-            users = max(1, common * 98 // 100)
             connection.execute(_COMMON.format(path=path, rows=common, users=users, lists=f"{lists} AS listed", **marks))
             path = folder / f"sample_skeleton_{part}.csv"
-            items = max(1000, min(467298, rows // 20))
             connection.execute(
-                _SKELETON.format(path=path, rows=length, rows_per_common=ROWS_PER_COMMON, items=items, **marks)
+                _SKELETON.format(
+                    path=path, rows=length, rows_per_common=ROWS_PER_COMMON, items=items, users=users, **labels, **marks
+                )
             )
 
 

@@ -52,15 +52,14 @@ ABLATION = TableDefinition(
         # One learner has nobody to exchange knowledge with.
         _without("without multiple learners", learners=1, ctr_distillation=0.0, cvr_distillation=0.0),
         _without("without self-distillation", ctr_distillation=0.0, cvr_distillation=0.0),
-        Row(
-            label="without HTAKR",
-            model={"name": "taml"},
-            unavailable="the model's settings have no switch that takes task's and learners' experts away: each group "
-            "has at least one",
-        ),
+        # As many experts, known to every learner alike: nothing tells general, task's and learner's knowledge apart.
+        _without("without HTAKR", general_experts=7, task_experts=0, learner_experts=0),
     ),
     gain_over="without multiple learners",
-    notes=("One learner is trained without self-distillation, which has no second learner to learn from [reading].",),
+    notes=(
+        "One learner is trained without self-distillation, which has no second learner to learn from [reading].",
+        "Without HTAKR the seven experts are general, each learner mixing all of them by a gate of its own [reading].",
+    ),
 )
 
 TABLES = (TABLE_2, ABLATION)

@@ -31,8 +31,12 @@ class Config(ExpertsConfig):
         le=64,
         description="experts that all learners see; the three that a gate mixes, one a group [reading]",
     )
-    task_experts: int = Field(default=1, ge=1, le=64, description="experts per task, for its learners; 1 [reading]")
-    learner_experts: int = Field(default=1, ge=1, le=64, description="experts of each learner alone; paper: 1")
+    task_experts: int = Field(
+        default=1, ge=0, le=64, description="experts per task, for its learners; 1 [reading]; 0: no such group"
+    )
+    learner_experts: int = Field(
+        default=1, ge=0, le=64, description="experts of each learner alone; paper: 1; 0: no such group"
+    )
     expert_widths: tuple[int, ...] = Field(
         default=(64,), min_length=1, description="units per expert layer; paper: one layer of 64"
     )

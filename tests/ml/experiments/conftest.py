@@ -41,7 +41,7 @@ def make_cell() -> Callable[..., Cell]:
     return make
 
 
-def result_of(cell: Cell, **figures: float) -> CellResult:
+def result_of(cell: Cell, *, kept_epoch: int | None = None, **figures: float) -> CellResult:
     """A finished cell with these figures."""
     return CellResult(
         identity=cell.identity,
@@ -54,6 +54,7 @@ def result_of(cell: Cell, **figures: float) -> CellResult:
         measures={name: Measured(value=value) for name, value in figures.items()},
         training_seconds=1.0,
         peak_memory_bytes=1,
+        kept_epoch=kept_epoch,
     )
 
 

@@ -32,7 +32,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "escm2": [{"variant": "ips"}, {"variant": "ips", "self_normalised": True}, {"imputation_gradient": "joint"}],
     "gmv": [{"attention": "separate", "value_head": "ziln"}, {"attention": "none", "value_head": "none"}],
     "ple": [{"levels": 3, "specific_experts": 2}, {"levels": 1}],
-    "taml": [{"learners": 3, "general_experts": 2, "learner_experts": 2}, {"learners": 1}],
+    "taml": [
+        {"learners": 3, "general_experts": 2, "learner_experts": 2},
+        {"learners": 1},
+        {"general_experts": 3, "task_experts": 0, "learner_experts": 0},
+    ],
 }
 """What is worth a run beside a model's defaults; a model that is not here runs with its defaults alone."""
 

@@ -27,6 +27,16 @@ def test_its_fields_are_those_of_the_papers_and_the_lists() -> None:
     assert (spec.user_key, spec.item_key) == (numbers["101"].name, numbers["205"].name)
 
 
+def test_the_papers_spec_is_the_same_log_without_the_lists() -> None:
+    whole, papers = (
+        load_dataset(name, environment={"POSTCLICK_DATA": "/data"}).model_dump()
+        for name in ("ali_ccp", "ali_ccp_papers")
+    )
+    whole["fields"] = tuple(field for field in whole["fields"] if field["kind"] != "sequence")
+    differing = {name for name in whole if whole[name] != papers[name]}
+    assert differing == {"name", "description"}
+
+
 def test_the_test_file_is_judged_by_a_model_of_the_whole_train_file() -> None:
     spec = load_dataset("ali_ccp", environment={"POSTCLICK_DATA": "/data"})
     assert isinstance(spec.source, AliCcp)
