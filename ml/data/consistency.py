@@ -67,6 +67,22 @@ def check_field_thresholds(spec: "DatasetSpec") -> None:
             )
 
 
+def check_gate_fields(spec: "DatasetSpec") -> None:
+    """Raise ValueError unless the gate slices by fields of one value a row, and shows bias by a number field."""
+    known = {field.name: field for field in spec.fields}
+    slices = {f"gate.slice_fields[{place}]": name for place, name in enumerate(spec.gate.slice_fields or ())}
+    for path, name in slices.items():
+        if name not in known or known[name].kind == "sequence":
+            fit = ", ".join(field.name for field in spec.fields if field.kind != "sequence")
+            raise ValueError(f"{path} names {name!r}, which is no field of one value a row; there are {fit}")
+    name = spec.gate.value_field
+    if name is not None and (name not in known or known[name].kind != "number"):
+        numbers = ", ".join(field.name for field in spec.fields if field.kind == "number")
+        raise ValueError(
+            f"gate.value_field names {name!r}, which is no number field; there are {numbers or 'none: leave it out'}"
+        )
+
+
 def check_windows(spec: "DatasetSpec") -> None:
     """Raise ValueError unless windows, days and attribution fit the kind of log."""
     window = spec.attribution.conversion_window_days

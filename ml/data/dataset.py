@@ -6,7 +6,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ml.data.consistency import check_derived_fields, check_field_thresholds, check_fields, check_windows
+from ml.data.consistency import (
+    check_derived_fields,
+    check_field_thresholds,
+    check_fields,
+    check_gate_fields,
+    check_windows,
+)
 from ml.data.fields import AggregateSpec, FieldSpec, Stage
 from ml.data.policy import AttributionSpec, GateSpec, TrainingDefaults, ValidationSpec, WindowPolicy
 from ml.data.source_spec import AliCcp, EventStreams, Source, Synthetic, WideLog
@@ -84,6 +90,7 @@ class DatasetSpec(BaseModel):
         check_fields(self)
         check_derived_fields(self)
         check_field_thresholds(self)
+        check_gate_fields(self)
         check_windows(self)
         return self
 

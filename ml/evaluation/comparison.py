@@ -13,7 +13,7 @@ from ml.evaluation.grouped_auc import mean_area
 from ml.evaluation.intervals import Difference, DifferenceAnswer, Interval, IntervalAnswer, Spread
 from ml.evaluation.measurement import FloatArray, IntArray, Measured, NotMeasurable, checked, one_class_reason
 from ml.evaluation.metrics import auc
-from ml.evaluation.replicated_metrics import Counts, RankedRows, UnitAreas, UnitLosses
+from ml.evaluation.replicated_metrics import Counts, RankedRows, UnitAreas, UnitLosses, UnitTotals
 
 # One chunk of replicates holds at most this many (replicate, row) cells: about 50 MB whatever the day's size.
 CHUNK_CELLS = 4_000_000
@@ -25,8 +25,10 @@ class BootstrapAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     auc: IntervalAnswer
     gauc: IntervalAnswer
+    pcoc: IntervalAnswer
     champion_auc: IntervalAnswer | None = None
     champion_gauc: IntervalAnswer | None = None
+    champion_pcoc: IntervalAnswer | None = None
     auc_difference: DifferenceAnswer | None = None
     gauc_difference: DifferenceAnswer | None = None
     log_loss_difference: DifferenceAnswer | None = None
@@ -54,13 +56,13 @@ def bootstrap(
     seed: int,
     outcome: str = "positives",
 ) -> BootstrapAnswer:
-    """Intervals of AUC and GAUC and, against a champion, of the differences in both and in log loss.
+    """Intervals of AUC, GAUC and PCOC and, against a champion, of the differences in AUC, GAUC and log loss.
 
     labels [n] of 0/1, challenger and champion [n] probabilities of the same rows, units [n] integer codes: rows of one
     unit are drawn together (Efron & Tibshirani 1993, ch. 8), so that rows of one user do not count as independent, and
     GAUC is within units. Both models meet the same draws (paired); differences are challenger − champion. Every
-    replicate is exact: AUC costs it a gather and a cumulative sum over rows sorted once, GAUC and log loss a sum over
-    units. Same arguments, same answer. Raises ValueError for arrays of different lengths.
+    replicate is exact: AUC costs it a gather and a cumulative sum over rows sorted once, GAUC, PCOC and log loss a
+    sum over units. Same arguments, same answer. Raises ValueError for arrays of different lengths.
     """
     label_array, challenger_array, reason = checked(labels=labels, scores=challenger)
     champion_array = None
@@ -71,35 +73,38 @@ def bootstrap(
     if reason is None and unit_count < 2:
         reason = f"{unit_count} unit: nothing to resample"
     one_class = one_class_reason(positives=label_array.sum(), rows=label_array.size, outcome=outcome)
-    if reason or (one_class and champion_array is None):
-        return _nothing(reason or one_class or "", paired=champion_array is not None)
+    paired = champion_array is not None
+    if reason or (not label_array.any() and not paired):
+        return BootstrapAnswer.model_validate(_nothing(reason or one_class or "", paired=paired))
 
     scores = [challenger_array] if champion_array is None else [challenger_array, champion_array]
     rows = {"labels": label_array, "codes": codes}
-    # One class has no area, yet its log losses still differ.
+    # One class has no area, yet its log losses still differ, and positives alone have a PCOC.
     ranked = [] if one_class else [RankedRows(scores=score, **rows) for score in scores]
     grouped = [] if one_class else [UnitAreas(scores=score, **rows) for score in scores]
-    losses = UnitLosses(scores=scores, units=unit_count, **rows) if len(scores) > 1 else None
+    totals = [UnitTotals(scores=score, units=unit_count, **rows) for score in scores if label_array.any()]
+    losses = UnitLosses(scores=scores, units=unit_count, **rows) if paired else None
     areas, unit_areas = np.empty((len(ranked), replicates)), np.empty((len(ranked), replicates))
-    loss_differences = np.empty(replicates)
+    ratios, loss_differences = np.empty((len(totals), replicates)), np.empty(replicates)
     generator = np.random.default_rng(seed)
     for chunk, counts in _chunks(units=unit_count, rows=label_array.size, replicates=replicates, generator=generator):
         for model in range(len(ranked)):
             areas[model, chunk] = ranked[model].areas(counts)
             unit_areas[model, chunk] = grouped[model].means(counts)
+        for model, total in enumerate(totals):
+            ratios[model, chunk] = total.ratios(counts)
         if losses is not None:
             loss_differences[chunk] = losses.differences(counts)
 
     spread = Spread(confidence=confidence, units=unit_count)
-    answers: dict[str, Interval | Difference | NotMeasurable]
-    if one_class:
-        names = set(BootstrapAnswer.model_fields) - {"log_loss_difference"}
-        answers = dict.fromkeys(names, NotMeasurable(reason=one_class))
-    else:
+    answers = _nothing(one_class or "", paired=paired)
+    if not one_class:
         estimates = [auc(labels=label_array, scores=score) for score in scores]
-        answers = _areas("auc", estimates, areas, spread=spread)
+        answers |= _areas("auc", estimates, areas, spread=spread)
         estimates = [mean_area(units.found, outcome=outcome) for units in grouped]
         answers |= _areas("gauc", estimates, unit_areas, spread=spread)
+    for name, total, replicated in zip(("pcoc", "champion_pcoc"), totals, ratios, strict=False):
+        answers[name] = spread.interval(total.estimate, replicated)
     if losses is not None:
         answers["log_loss_difference"] = spread.difference(losses.estimate, loss_differences)
     return BootstrapAnswer.model_validate(answers)
@@ -121,9 +126,9 @@ def _areas(
     return answers
 
 
-def _nothing(reason: str, *, paired: bool) -> BootstrapAnswer:
+def _nothing(reason: str, *, paired: bool) -> dict[str, Interval | Difference | NotMeasurable]:
     names = [name for name, field in BootstrapAnswer.model_fields.items() if paired or field.is_required()]
-    return BootstrapAnswer.model_validate(dict.fromkeys(names, NotMeasurable(reason=reason)))
+    return dict.fromkeys(names, NotMeasurable(reason=reason))
 
 
 def _compact(units: NDArray[np.generic], *, rows: int) -> tuple[IntArray, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ml.data.policy import GateSpec
+from ml.evaluation.calibration_effect import CalibrationEffect, calibration_effects
 from ml.evaluation.ceilings import ceilings
 from ml.evaluation.comparison import BootstrapAnswer, bootstrap
 from ml.evaluation.evaluated_day import (
@@ -24,7 +25,7 @@ from ml.evaluation.evaluated_day import (
 )
 from ml.evaluation.gate import GateDecision, GateFacts, judge
 from ml.evaluation.judged_rows import JudgedRows, read_predictions, read_truth, require_same_rows
-from ml.evaluation.sample_fields import read_fields
+from ml.evaluation.sample_fields import read_fields, read_number
 from ml.evaluation.slices import SliceMetrics, slice_metrics
 from ml.evaluation.task_metrics import evaluated_day, task_metrics
 
@@ -44,6 +45,7 @@ class Evaluation(BaseModel):
     seed: int
     decision: GateDecision
     slices: tuple[SliceMetrics, ...] = ()
+    calibration: tuple[CalibrationEffect, ...] = ()
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, two spaces, no NaN."""
@@ -77,7 +79,8 @@ def evaluate(
     conversions per impression); one that is absent is insufficient evidence for a first model. truth: true
     probabilities, for synthetic logs. Intervals take confidence and replicates from `gate`, their
     draws from `seed`. samples: the judged day's samples.parquet, of which `gate.slice_fields`, or else those of
-    `fields` that have few values, are sliced; without it there are no slices.
+    `fields` that have few values, are sliced, and `gate.value_field`, by which calibration's effect is shown; without
+    it there is neither.
     Raises JudgedRowsMismatch where files hold other rows than they should, ValueError for a base rate outside [0, 1].
     """
     for task, rate in base_rates.items():
@@ -90,6 +93,8 @@ def evaluate(
     challenger_day, champion_day, comparison = compared(
         rows, model, champion_rows, champion[0] if champion else None, gate=gate, base_rates=base_rates, seed=seed
     )
+    name = gate.value_field
+    values = {} if samples is None or name is None else {name: read_number(samples, rows=rows, name=name)}
     slices = () if samples is None else _slices(rows, champion_rows, samples=samples, fields=fields, gate=gate)
     return Evaluation(
         judged_day=model.as_of,
@@ -110,6 +115,7 @@ def evaluate(
             slices=slices,
         ),
         slices=slices,
+        calibration=calibration_effects(rows, tasks=challenger_day.tasks, values=values),
     )
 
 
@@ -142,16 +148,24 @@ def compared(
     for task in TASKS:
         answer = _bootstrap(rows, champion_rows, task=task, gate=gate, seed=seed)
         rate = base_rates.get(task)
-        challenger_tasks[task] = task_metrics(rows, task, base_rate=rate, interval=answer.auc, grouped=answer.gauc)
+        challenger_tasks[task] = task_metrics(
+            rows, task, base_rate=rate, interval=answer.auc, grouped=answer.gauc, level=answer.pcoc
+        )
         if champion_rows is None:
             continue
         assert answer.champion_auc is not None
         assert answer.champion_gauc is not None
+        assert answer.champion_pcoc is not None
         assert answer.auc_difference is not None
         assert answer.gauc_difference is not None
         assert answer.log_loss_difference is not None
         champion_tasks[task] = task_metrics(
-            champion_rows, task, base_rate=rate, interval=answer.champion_auc, grouped=answer.champion_gauc
+            champion_rows,
+            task,
+            base_rate=rate,
+            interval=answer.champion_auc,
+            grouped=answer.champion_gauc,
+            level=answer.champion_pcoc,
         )
         comparison[task] = TaskComparison(
             task=task,

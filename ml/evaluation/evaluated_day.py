@@ -53,6 +53,7 @@ class TaskMetrics(BaseModel):
     gauc: Measurement = UNKNOWN
     gauc_interval: IntervalAnswer = UNKNOWN
     gauc_left_out: Measurement = UNKNOWN
+    pcoc_interval: IntervalAnswer = UNKNOWN
 
 
 class EvaluatedDay(BaseModel):

@@ -71,6 +71,7 @@ def judge(
         performance = [
             performance_rules.beats_champion(comparison=primary, gate=gate),
             performance_rules.log_loss_within_tolerance(champion=champion, comparison=primary, gate=gate),
+            guard_rules.gauc_not_lost(comparison=primary, gate=gate),
         ]
         for task in ("ctr", "cvr"):
             shared = {"task": task, "challenger": challenger, "comparison": comparison[task], "gate": gate}

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from ml.data.policy import GateSpec
 from ml.evaluation.evaluated_day import EvaluatedDay, Task, TaskComparison
 from ml.evaluation.gate_rules import GateRule
+from ml.evaluation.intervals import Difference
 from ml.evaluation.measurement import Measured, NotMeasurable
 from ml.evaluation.performance_rules import unmeasured
 from ml.evaluation.slices import SliceMetrics
@@ -30,6 +31,26 @@ def auc_not_lost(*, task: Task, challenger: EvaluatedDay, comparison: TaskCompar
             why = f"The {name} is not measurable ({difference.reason}), so nothing can be lost on it."
             return GateRule(rule=rule, value=None, bound=bound, verdict="pass", why=why)
         return unmeasured(rule=rule, bound=bound, what=f"The {name}'s difference", answer=difference)
+    return _area_row(difference, rule=rule, bound=bound, name=name, gate=gate)
+
+
+def gauc_not_lost(*, comparison: TaskComparison, gate: GateSpec) -> GateRule:
+    """Challenger only: no loss of the primary task's GAUC, the order within users, beyond tolerance and chance.
+
+    A better AUC can come from knowing which users buy, which ranks no user's page any better. Where no unit has both
+    classes, as in a log of one row a session, there is no GAUC for any model and nothing to lose.
+    """
+    difference, rule = comparison.gauc_difference, "ctcvr_gauc_not_lost"
+    bound = f"≥ {-gate.auc_tolerance:+g}, or by chance"
+    if isinstance(difference, NotMeasurable):
+        if isinstance(comparison.auc_difference, NotMeasurable):
+            return unmeasured(rule=rule, bound=bound, what="The CTCVR GAUC's difference", answer=difference)
+        why = f"The CTCVR GAUC is not measurable ({difference.reason}), so nothing can be lost on it."
+        return GateRule(rule=rule, value=None, bound=bound, verdict="pass", why=why)
+    return _area_row(difference, rule=rule, bound=bound, name="CTCVR GAUC", gate=gate)
+
+
+def _area_row(difference: Difference, *, rule: str, bound: str, name: str, gate: GateSpec) -> GateRule:
     lost = difference.estimate < -gate.auc_tolerance and difference.upper < 0
     return GateRule(
         rule=rule,

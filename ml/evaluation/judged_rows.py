@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ml.evaluation.metrics import FloatArray
 PREDICTION_COLUMNS = ("impression_id", "unit_key", "click", "conversion", "p_ctr", "p_cvr", "p_ctcvr")
 # Of models that predict an order's value: E[v | conversion] and E[v] of the impression, in the log's currency.
 VALUE_COLUMNS = ("value", "value_given_conversion", "expected_value")
+UNCALIBRATED_COLUMNS: dict[Task, str] = {"cvr": "p_cvr_uncalibrated", "ctcvr": "p_ctcvr_uncalibrated"}
 TRUTH_COLUMNS = ("impression_id", "p_click", "p_conversion")
 _SHOWN = 3
 
@@ -31,7 +32,7 @@ class JudgedRows:
 
     `position` [n] is each row's place in the file, which is its place in the day's samples. `values` holds the columns
     of VALUE_COLUMNS, float64 [n], where the model predicts values, and nothing otherwise; an observed value that is
-    absent is 0.
+    absent is 0. `uncalibrated`: p_cvr and p_ctcvr before calibration, float64 [n] by task, where the file has them.
     """
 
     impression_id: pd.Series
@@ -41,6 +42,7 @@ class JudgedRows:
     probabilities: Mapping[Task, FloatArray]
     position: NDArray[np.int64]
     values: Mapping[str, FloatArray]
+    uncalibrated: Mapping[Task, FloatArray] = field(default_factory=dict)
 
     def chosen(self, task: Task) -> NDArray[np.bool_]:
         """The rows of the task's population, bool [n]: clicked impressions for CVR, all impressions otherwise."""
@@ -57,9 +59,10 @@ def read_predictions(path: Path) -> JudgedRows:
     A row without a unit_key is a unit of its own. Raises JudgedRowsMismatch for repeated or absent ids and for labels
     that are not 0 or 1 (also a conversion without a click): the judged samples were not validated ones.
     """
-    predicts_values = set(VALUE_COLUMNS) <= set(pq.read_schema(path).names)
-    value_columns = VALUE_COLUMNS if predicts_values else ()
-    frame = _sorted_frame(path, (*PREDICTION_COLUMNS, *value_columns))
+    present = set(pq.read_schema(path).names)
+    value_columns = VALUE_COLUMNS if set(VALUE_COLUMNS) <= present else ()
+    uncalibrated = UNCALIBRATED_COLUMNS if set(UNCALIBRATED_COLUMNS.values()) <= present else {}
+    frame = _sorted_frame(path, (*PREDICTION_COLUMNS, *value_columns, *uncalibrated.values()))
     click, conversion = _labels(frame, "click", path), _labels(frame, "conversion", path)
     if orphans := int(np.count_nonzero(conversion > click)):
         raise JudgedRowsMismatch(
@@ -78,6 +81,9 @@ def read_predictions(path: Path) -> JudgedRows:
         values={
             name: frame[name].to_numpy(dtype=np.float64, na_value=0.0 if name == "value" else np.nan)
             for name in value_columns
+        },
+        uncalibrated={
+            task: frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for task, name in uncalibrated.items()
         },
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from ml.data.policy import GateSpec
 from ml.evaluation.evaluated_day import EvaluatedDay, Task, TaskComparison
-from ml.evaluation.gate_rules import GateRule
+from ml.evaluation.gate_rules import GateRule, Verdict
+from ml.evaluation.intervals import Interval
 from ml.evaluation.metrics import Measured, NotMeasurable
 
 
@@ -30,16 +31,36 @@ def not_too_good(*, challenger: EvaluatedDay, gate: GateSpec) -> GateRule:
 
 
 def calibrated(*, challenger: EvaluatedDay, gate: GateSpec) -> GateRule:
-    """Predicted over observed conversions on impressions."""
-    answer, rule, bound = challenger.tasks["ctcvr"].pcoc, "ctcvr_pcoc", f"{gate.pcoc_low:g} to {gate.pcoc_high:g}"
-    if isinstance(answer, NotMeasurable):
-        return unmeasured(rule=rule, bound=bound, what="The CTCVR PCOC", answer=answer)
+    """Predicted over observed conversions on impressions: failed where the day shows it to lie outside the bounds.
+
+    A hundred conversions are observed to within 10 % either way, so a bound on the estimate alone would turn away one
+    perfect model in three. An interval that lies outside on one side fails; one that reaches a gross error, beside
+    whatever else, is too wide to say anything; every other passes, with its estimate outside by chance or not.
+    """
+    metrics, allowed = challenger.tasks["ctcvr"], f"{gate.pcoc_low:g} to {gate.pcoc_high:g}"
+    answer, shown, rule, bound = metrics.pcoc, metrics.pcoc_interval, "ctcvr_pcoc", f"{allowed}, or by chance"
+    for found in (answer, shown):
+        if isinstance(found, NotMeasurable):
+            return unmeasured(rule=rule, bound=bound, what="The CTCVR PCOC", answer=found)
+    assert isinstance(answer, Measured)
+    assert isinstance(shown, Interval)
+    least, most = min(gate.pcoc_low, 1 / gate.pcoc_gross), max(gate.pcoc_high, gate.pcoc_gross)
+    verdict: Verdict
+    if shown.upper < gate.pcoc_low or shown.lower > gate.pcoc_high:
+        verdict, then = "fail", "The interval lies outside: chance does not explain it."
+    elif shown.lower < least or shown.upper > most:
+        verdict, then = "insufficient", f"The interval is too wide to rule out {least:.2f} or {most:.2f}."
+    elif gate.pcoc_low <= answer.value <= gate.pcoc_high:
+        verdict, then = "pass", "The estimate lies within."
+    else:
+        verdict, then = "pass", "The estimate lies outside, which chance explains on so few conversions."
     return GateRule(
         rule=rule,
         value=answer.value,
         bound=bound,
-        verdict="pass" if gate.pcoc_low <= answer.value <= gate.pcoc_high else "fail",
-        why=f"The model predicts {answer.value:.3f} conversions for each one observed, the bound is {bound}.",
+        verdict=verdict,
+        why=f"The model predicts {answer.value:.3f} conversions for each one observed ({gate.confidence:.0%} interval "
+        f"{shown.lower:.3f} to {shown.upper:.3f}), the bound is {allowed}. {then}",
     )
 
 

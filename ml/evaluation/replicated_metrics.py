@@ -92,3 +92,18 @@ class UnitLosses:
         # einsum, because the last bits of a BLAS product depend on its threads.
         drawn = np.einsum("ru,u->r", counts.values, self._sums)
         return drawn / np.einsum("ru,u->r", counts.values, self._rows)
+
+
+class UnitTotals:
+    """One model's predicted and observed counts summed within units, which is all a replicate's PCOC needs."""
+
+    def __init__(self, *, labels: FloatArray, scores: FloatArray, codes: IntArray, units: int) -> None:
+        self._predicted = np.bincount(codes, weights=scores, minlength=units)
+        self._observed = np.bincount(codes, weights=labels, minlength=units)
+        self.estimate = float(scores.sum() / labels.sum()) if labels.any() else float("nan")
+
+    def ratios(self, counts: Counts) -> FloatArray:
+        """PCOC of every replicate, [replicates]; NaN where a replicate drew no positive."""
+        predicted = np.einsum("ru,u->r", counts.values, self._predicted)
+        observed = np.einsum("ru,u->r", counts.values, self._observed)
+        return np.divide(predicted, observed, out=np.full(observed.shape, np.nan), where=observed > 0)

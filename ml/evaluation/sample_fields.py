@@ -55,6 +55,23 @@ def read_fields(
     return tuple(field for field in found if field is not None)
 
 
+def read_number(path: Path, *, rows: JudgedRows, name: str) -> NDArray[np.float64]:
+    """A number column of samples.parquet, float64 [n] in the order of `JudgedRows`; NaN where it is missing.
+
+    Raises as `read_fields` does.
+    """
+    schema = pq.read_schema(path)
+    found = schema.field(name).type if name in schema.names else None
+    if found is None or not (pa.types.is_floating(found) or pa.types.is_integer(found)):
+        raise ValueError(
+            f"gate.value_field names {name!r}: {path} has {'no such column' if found is None else f'{found} there'}; "
+            "name a field of kind number"
+        )
+    _require_same_impressions(path, rows)
+    column = pq.read_table(path, columns=[name]).column(0)
+    return column.cast(pa.float64()).to_numpy()[rows.position]
+
+
 def _require_same_impressions(path: Path, rows: JudgedRows) -> None:
     ids = pq.read_table(path, columns=["impression_id"]).column(0).to_pandas()
     same = len(ids) == len(rows.impression_id) and np.array_equal(

@@ -10,16 +10,23 @@ from ml.evaluation.evaluated_day import OUTCOMES, POPULATIONS, EvaluatedDay, Mod
 from ml.evaluation.grouped_auc import grouped_auc
 from ml.evaluation.intervals import IntervalAnswer
 from ml.evaluation.judged_rows import JudgedRows
-from ml.evaluation.measurement import NotMeasurable
+from ml.evaluation.measurement import UNKNOWN, NotMeasurable
 from ml.evaluation.metrics import constant_log_loss, order_violations
 from ml.evaluation.ranked_scores import RankedScores
 from ml.evaluation.value_metrics import ValueMetrics, value_metrics
 
 
 def task_metrics(
-    rows: JudgedRows, task: Task, *, base_rate: float | None, interval: IntervalAnswer, grouped: IntervalAnswer
+    rows: JudgedRows,
+    task: Task,
+    *,
+    base_rate: float | None,
+    interval: IntervalAnswer,
+    grouped: IntervalAnswer,
+    level: IntervalAnswer = UNKNOWN,
 ) -> TaskMetrics:
-    """One task's metrics on its population, from one sort of its scores; the intervals of AUC and GAUC are given."""
+    """One task's metrics on its population, from one sort of its scores; the intervals of AUC (`interval`), GAUC
+    (`grouped`) and PCOC (`level`) are given."""
     chosen, outcome = rows.chosen(task), OUTCOMES[task]
     labels, scores = rows.labels(task)[chosen], rows.probabilities[task][chosen]
     ranked = RankedScores(labels=labels, scores=scores, outcome=outcome)
@@ -44,6 +51,7 @@ def task_metrics(
         gauc=by_unit.gauc,
         gauc_interval=grouped,
         gauc_left_out=by_unit.left_out,
+        pcoc_interval=level,
     )
 
 

@@ -148,7 +148,7 @@ def test_what_is_no_spec_at_all(tmp_path: Path) -> None:
     for text, why in (("a: [", "not valid YAML"), ("- a", "expected a mapping"), ("", "expected a mapping")):
         with pytest.raises(DatasetInvalid, match=why):
             parse_dataset(text, origin="x", environment={})
-    shipped = r"neither a file nor one of the shipped specs \(ali_ccp, demo, expedia, taobao\)"
+    shipped = r"neither a file nor one of the shipped specs \(ali_ccp, ali_ccp_papers, demo, expedia, taobao\)"
     with pytest.raises(DatasetInvalid, match=shipped):
         load_dataset(str(tmp_path / "none.yaml"), environment={})
     (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))

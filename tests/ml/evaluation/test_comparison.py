@@ -7,20 +7,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from ml.evaluation import comparison
 from ml.evaluation.comparison import bootstrap, resampled_counts
 from ml.evaluation.intervals import NotMeasurable
-from ml.evaluation.replicated_metrics import Counts, RankedRows
+from tests.ml.evaluation.clustered_rows import clustered_rows
 
 REPLICATES = 60
-EXACT_AUC_ONE_SIGMA_APART = 0.7602499389065233  # Φ(1/√2)
-
-
-def clustered_rows(seed, *, rows=240, units=70, rate=0.3):
-    """Labels, units, and two equally good scores with ties; rows of one unit share part of their score."""
-    generator = np.random.default_rng(seed)
-    unit = generator.integers(0, units, rows)
-    truth = generator.normal(size=units)[unit] + generator.normal(size=rows)
-    labels = (generator.random(rows) < 1 / (1 + np.exp(-truth - np.log(rate / (1 - rate))))).astype(int)
-    first, second = (np.round(1 / (1 + np.exp(-truth - generator.normal(size=rows))), 2) for _ in range(2))
-    return labels, unit, first, second
 
 
 def slow_replicates(labels, unit, challenger, champion, seed):
@@ -36,65 +25,6 @@ def slow_replicates(labels, unit, challenger, champion, seed):
         aucs.append([roc_auc_score(y, scores[drawn]) for scores in (challenger, champion)])
         losses.append(np.subtract(*(log_loss(y, np.clip(s[drawn], 1e-7, 1 - 1e-7)) for s in (challenger, champion))))
     return np.array(aucs), np.array(losses)
-
-
-def slow_gauc(labels, unit, scores, counts):
-    """Units of both classes, each as often as it was drawn, weighted by their rows."""
-    won = weight = 0.0
-    for key, count in zip(np.unique(unit), counts, strict=True):
-        chosen = unit == key
-        if 0 < labels[chosen].sum() < chosen.sum():
-            weight += count * chosen.sum()
-            won += count * chosen.sum() * roc_auc_score(labels[chosen], scores[chosen])
-    return won / weight
-
-
-def test_gauc_of_each_replicate_equals_a_loop_over_the_units_drawn():
-    labels, unit, challenger, champion = clustered_rows(8)
-    count = len(np.unique(unit))
-    draws = resampled_counts(units=count, replicates=REPLICATES, generator=np.random.default_rng(4))
-    first, second = (
-        np.array([slow_gauc(labels, unit, scores, counts) for counts in draws]) for scores in (challenger, champion)
-    )
-    answer = bootstrap(
-        labels=labels, units=unit + 2, challenger=challenger, champion=champion,
-        replicates=REPLICATES, confidence=0.9, seed=4,
-    )  # fmt: skip
-    for interval, replicates, estimate in (
-        (answer.gauc, first, slow_gauc(labels, unit, challenger, np.ones(count))),
-        (answer.champion_gauc, second, slow_gauc(labels, unit, champion, np.ones(count))),
-    ):
-        assert interval.estimate == pytest.approx(estimate)
-        assert [interval.lower, interval.upper] == pytest.approx(np.quantile(replicates, [0.05, 0.95]))
-    assert answer.gauc_difference.estimate == pytest.approx(answer.gauc.estimate - answer.champion_gauc.estimate)
-    assert answer.gauc_difference.standard_error == pytest.approx((first - second).std(ddof=1))
-
-
-def test_users_of_one_row_have_an_auc_and_no_gauc():
-    labels, _, challenger, champion = clustered_rows(9)
-    answer = bootstrap(
-        labels=labels, units=np.arange(len(labels)), challenger=challenger, champion=champion,
-        replicates=50, confidence=0.95, seed=0, outcome="clicks",
-    )  # fmt: skip
-    assert answer.auc_difference.kind == "difference"
-    assert answer.gauc == answer.gauc_difference == answer.champion_gauc
-    assert "no user or group has both clicks" in answer.gauc.reason
-
-
-@pytest.mark.parametrize("most", [1, 255, 256])
-def test_a_unit_drawn_more_often_than_a_byte_holds_is_counted(most):
-    labels, scores = np.array([0, 1, 0, 1.0]), np.array([0.1, 0.4, 0.5, 0.9])
-    drawn = np.array([[most, 1, 2, 1]])
-    rows = RankedRows(labels=labels, scores=scores, codes=np.arange(4))
-    expected = roc_auc_score(np.repeat(labels, drawn[0]), np.repeat(scores, drawn[0]))
-    assert rows.areas(Counts(drawn)) == pytest.approx([expected])
-
-
-def test_sums_beyond_32_bits_do_not_overflow():
-    labels, scores = np.array([0, 1, 0, 1.0]), np.array([0.1, 0.4, 0.5, 0.9])
-    drawn = np.array([[2**31, 1, 2**31, 1]])
-    rows = RankedRows(labels=labels, scores=scores, codes=np.arange(4))
-    assert rows.areas(Counts(drawn)) == pytest.approx([0.75])
 
 
 def test_every_draw_takes_as_many_units_as_there_are():
@@ -144,68 +74,6 @@ def test_the_size_of_a_chunk_changes_nothing(monkeypatch):
     assert bootstrap(**arguments, replicates=REPLICATES, seed=2) != whole
 
 
-def test_a_model_does_not_differ_from_itself():
-    labels, unit, challenger, _ = clustered_rows(3)
-    answer = bootstrap(
-        labels=labels, units=unit, challenger=challenger, champion=challenger, replicates=200, confidence=0.95, seed=0
-    )
-    for difference in (answer.auc_difference, answer.log_loss_difference):
-        assert (difference.estimate, difference.lower, difference.upper, difference.p_value) == (0, 0, 0, 1)
-
-
-def test_a_user_whose_rows_are_repeated_brings_no_new_evidence():
-    labels, _, challenger, _ = clustered_rows(4)
-    users = np.arange(len(labels))
-    settings = {"replicates": 300, "confidence": 0.95, "seed": 0}
-    once = bootstrap(labels=labels, units=users, challenger=challenger, **settings).auc
-    tenfold = {"labels": np.repeat(labels, 10), "challenger": np.repeat(challenger, 10), **settings}
-    by_user = bootstrap(units=np.repeat(users, 10), **tenfold).auc
-    by_row = bootstrap(units=np.arange(10 * len(labels)), **tenfold).auc
-    assert (by_user.lower, by_user.upper) == pytest.approx((once.lower, once.upper), abs=1e-12)
-    assert by_row.standard_error < 0.5 * by_user.standard_error
-
-
-def test_intervals_cover_the_true_auc_about_as_often_as_they_say():
-    generator = np.random.default_rng(5)
-    covered = 0
-    for seed in range(200):
-        labels = np.repeat([0, 1], [200, 60])
-        scores = generator.normal(size=260) + labels
-        interval = bootstrap(
-            labels=labels, units=np.arange(260), challenger=scores, replicates=200, confidence=0.95, seed=seed
-        ).auc
-        covered += interval.lower <= EXACT_AUC_ONE_SIGMA_APART <= interval.upper
-    assert 180 <= covered <= 199
-
-
-def test_equal_models_are_rarely_told_apart_in_the_challengers_favour():
-    wins = 0
-    for seed in range(200):
-        labels, unit, challenger, champion = clustered_rows(seed + 100, rows=600, units=150)
-        answer = bootstrap(
-            labels=labels,
-            units=unit,
-            challenger=challenger,
-            champion=champion,
-            replicates=200,
-            confidence=0.95,
-            seed=seed,
-        )
-        wins += answer.auc_difference.lower > 0
-    assert wins <= 10  # 5 % of 200
-
-
-def test_a_better_model_is_told_apart():
-    labels, unit, challenger, _ = clustered_rows(6, rows=4000, units=900)
-    noise = np.random.default_rng(0).random(4000)
-    answer = bootstrap(
-        labels=labels, units=unit, challenger=challenger, champion=noise, replicates=200, confidence=0.95, seed=0
-    )
-    assert answer.auc_difference.lower > 0
-    assert answer.auc_difference.p_value == pytest.approx(2 / 201)
-    assert answer.log_loss_difference.upper < 0
-
-
 def test_one_class_has_no_auc_but_still_a_log_loss():
     answer = bootstrap(
         labels=[1, 1, 1], units=[0, 1, 2], challenger=[0.9, 0.8, 0.9], champion=[0.5, 0.5, 0.5],
@@ -213,6 +81,8 @@ def test_one_class_has_no_auc_but_still_a_log_loss():
     )  # fmt: skip
     assert answer.auc == answer.auc_difference == answer.champion_auc
     assert answer.auc == NotMeasurable(reason="all 3 rows are clicks: none to tell them from")
+    assert answer.pcoc.estimate == pytest.approx(2.6 / 3)
+    assert (answer.champion_pcoc.lower, answer.champion_pcoc.upper) == (0.5, 0.5)
     assert answer.log_loss_difference.upper < 0
 
 
@@ -231,13 +101,32 @@ def test_what_cannot_be_resampled_says_why(labels, units, challenger, reason):
         replicates=200, confidence=0.95, seed=0,
     )  # fmt: skip
     assert reason in answer.auc.reason
+    assert reason in answer.pcoc.reason
     assert reason in answer.auc_difference.reason
+
+
+def test_without_a_positive_there_is_a_log_loss_and_no_level():
+    answer = bootstrap(
+        labels=[0, 0], units=[0, 1], challenger=[0.1, 0.2], champion=[0.5, 0.5],
+        replicates=50, confidence=0.95, seed=0, outcome="conversions",
+    )  # fmt: skip
+    assert answer.pcoc == answer.champion_pcoc == answer.auc == NotMeasurable(reason="0 conversions in 2 rows")
+    assert answer.log_loss_difference.upper < 0
+    alone = bootstrap(labels=[0, 0], units=[0, 1], challenger=[0.1, 0.2], replicates=50, confidence=0.95, seed=0)
+    assert alone.pcoc == NotMeasurable(reason="0 positives in 2 rows")
+
+
+def test_positives_alone_have_a_level_and_no_auc():
+    answer = bootstrap(labels=[1, 1], units=[0, 1], challenger=[0.4, 0.4], replicates=50, confidence=0.95, seed=0)
+    assert (answer.pcoc.lower, answer.pcoc.upper) == (0.4, 0.4)
+    assert answer.auc == answer.gauc
+    assert answer.auc.kind == "not_measurable"
 
 
 def test_without_a_champion_nothing_is_said_of_one():
     labels, unit, challenger, _ = clustered_rows(7)
     answer = bootstrap(labels=labels, units=unit, challenger=challenger, replicates=50, confidence=0.95, seed=0)
-    assert answer.champion_auc is answer.auc_difference is answer.log_loss_difference is None
+    assert answer.champion_auc is answer.auc_difference is answer.log_loss_difference is answer.champion_pcoc is None
 
 
 def test_units_must_be_as_many_as_rows():
