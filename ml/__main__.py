@@ -13,6 +13,7 @@ VERBS = {
     "train": "CTR pre-training or a model bundle, from a TrainSpec",
     "graph": "a similarity graph, from a GraphSpec",
     "score": "predictions of a day by a bundle, from a ScoreSpec",
+    "inspect": "what a bundle leans on, found on a sample of a day, from an InspectionSpec",
 }
 REFUSED = 2
 

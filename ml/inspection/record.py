@@ -70,6 +70,7 @@ class EmbeddingClusters(BaseModel):
 class Inspection(BaseModel):
     """What was found about one model on one day's sample of rows.
 
+    aucs: with every field as it is, what the losses of `importance` are lost from.
     measures: what only this model can tell of itself (`ConversionModel.measures`), means over the rows; absent values
     were not finite. clusters: empty, with the reason in `notes`, where there is nothing to compare.
     """
@@ -81,6 +82,7 @@ class Inspection(BaseModel):
     clicks: int
     conversions: int
     repeats: int
+    aucs: dict[Task, Measurement] = {}
     importance: tuple[FieldImportance, ...] = ()
     measures: dict[str, FiniteFloat] = {}
     clusters: tuple[EmbeddingClusters, ...] = ()

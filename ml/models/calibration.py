@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import torch
 from torch import nn
@@ -154,6 +155,14 @@ class Model(ConversionModel):
                 if chain is not None:
                     measures |= {f"{kind}_scale_{name}": scale.detach() for name, scale in chain.scales()}
         return measures
+
+    def embedding_spaces(self) -> dict[Literal["ctr", "cvr"], torch.Tensor]:
+        """``single_task``: each task's own, else the shared one."""
+        first, last = self.groups[0], self.groups[-1]
+        assert isinstance(first, SharedNetworks)
+        assert isinstance(last, SharedNetworks)
+        tables = [group.embedding.table.weight for group in (first, last)]
+        return {"ctr": tables[0].detach(), "cvr": tables[1].detach()}
 
     def _remember_level(self, extras: dict[str, torch.Tensor], batch: Batch) -> None:
         """Over the samples of each task: impressions, and clicked ones for CVR."""

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -98,9 +99,20 @@ class ConversionModel(nn.Module, ABC):
     def measures(self, predictions: Predictions, batch: Batch) -> dict[str, torch.Tensor]:
         """What only this model can tell about itself, by name: scalars, means over the batch's samples.
 
-        Validation averages them over its rows and records them after each epoch; no label is needed to know them.
+        Validation averages them over its rows and records them after each epoch, an inspection over a day's: the names
+        are the same for every batch, and a share of nothing is 0. They carry no gradient. What is told may need the
+        batch's labels; training never asks.
         """
         return {}
+
+    def embedding_spaces(self) -> dict[Literal["ctr", "cvr"], torch.Tensor]:
+        """The tables that CTR and CVR read, float32 [total_rows, d], without gradient.
+
+        One and the same memory under both names where the tasks share a table, as here; a model with several says
+        which is whose. Empty where that is not known.
+        """
+        tables = [table.detach() for table in self.embedding_parameters()]
+        return {"ctr": tables[0], "cvr": tables[0]} if len(tables) == 1 else {}
 
     def start_epoch(self, epoch: int) -> None:
         """Called before each epoch's first batch; epochs count from 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import nn
@@ -67,6 +68,37 @@ class Model(ConversionModel):
         parts = {"click": click, "conversion": conversion, "constraint": constraint}
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
+    @torch.no_grad()
+    def measures(self, predictions: Predictions, batch: Batch) -> dict[str, torch.Tensor]:
+        """What each part that is switched on does, by the part's name; ``predictions`` are ``forward``'s.
+
+        - ``curse_escaper.up_weighted.over_clicked``: share of the rows that did not convert, with p_ctr > t_h, and
+          weigh more than 1 for it; ``.under_clicked``: that did convert, with p_ctr < t_l;
+          ``curse_escaper.mean_weight``: mean w. 0, 0 and 1 until the ring buffer is full.
+        - ``click_perceptron.scale.mean``, ``.deviation``, ``.above_one``: of s, over rows and places of x_cvr, the
+          mean, mean |s − 1|, and share above 1.
+        - ``structure_migrator.<side>.distance``: mean ‖u − lookup‖ / ‖lookup‖, 0 for a row whose value is no node or
+          before migration starts; ``.known``: share of the rows whose value is a node. Their quotient is the mean over
+          nodes, whatever the batches.
+        """
+        measures: dict[str, torch.Tensor] = {}
+        if self.curse_escaper is not None:
+            weights = self.curse_escaper.weights(torch.sigmoid(predictions.ctr_logit), batch.conversion)
+            over, under = (weights > 1) & (batch.conversion == 0), (weights > 1) & (batch.conversion > 0)
+            measures["curse_escaper.up_weighted.over_clicked"] = over.float().mean()
+            measures["curse_escaper.up_weighted.under_clicked"] = under.float().mean()
+            measures["curse_escaper.mean_weight"] = weights.mean()
+        if "scale" in predictions.extras:
+            scale = predictions.extras["scale"].float()
+            measures["click_perceptron.scale.mean"] = scale.mean()
+            measures["click_perceptron.scale.deviation"] = (scale - 1).abs().mean()
+            measures["click_perceptron.scale.above_one"] = (scale > 1).float().mean()
+        return measures | self._migrations(batch)
+
+    def embedding_spaces(self) -> dict[Literal["ctr", "cvr"], torch.Tensor]:
+        """E_ctr and E_cvr, the latter before migration."""
+        return {"ctr": self.ctr_embedding.table.weight.detach(), "cvr": self.cvr_embedding.table.weight.detach()}
+
     def start_epoch(self, epoch: int) -> None:
         """From ``first_migrating_epoch`` on: R ← α·H^L + (1 − α)·R with E_cvr as it is now."""
         if self.migrators is not None and epoch >= self._settings.first_migrating_epoch:
@@ -100,6 +132,19 @@ class Model(ConversionModel):
             lookup = x.index_select(1, self.get_buffer(f"{side}_positions"))
             parts.append(self._migrator(side)(lookup, batch.features, table))
         return torch.cat([*parts, x.index_select(1, self.get_buffer("context_positions"))], dim=1)
+
+    def _migrations(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Looked up once more: the training step keeps nothing for it."""
+        if self.migrators is None:
+            return {}
+        x, table = self.cvr_embedding(batch), self.cvr_embedding.table.weight
+        measures: dict[str, torch.Tensor] = {}
+        for side in _SIDES:
+            lookup = x.index_select(1, self.get_buffer(f"{side}_positions"))
+            distance, known = self._migrator(side).distance(lookup, batch.features, table)
+            measures[f"structure_migrator.{side}.distance"] = distance.mean()
+            measures[f"structure_migrator.{side}.known"] = known.float().mean()
+        return measures
 
     def _sample_weights(self, predictions: Predictions, batch: Batch) -> torch.Tensor | None:
         if self.curse_escaper is None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
+
 from ml.data.batches import Batch
 from ml.data.layout import FeatureLayout
 from ml.models.configs.mlp import Config
@@ -44,3 +48,7 @@ class Model(ConversionModel):
         auxiliary, parts = self.auxiliary_tasks.loss(predictions.extras, batch)
         total = click + conversion + auxiliary
         return Losses(total, {"click": click.detach(), "conversion": conversion.detach(), **parts})
+
+    def embedding_spaces(self) -> dict[Literal["ctr", "cvr"], torch.Tensor]:
+        """Each task's own."""
+        return {"ctr": self.ctr_embedding.table.weight.detach(), "cvr": self.cvr_embedding.table.weight.detach()}

@@ -92,6 +92,19 @@ class StructureMigrator(nn.Module):
             state = self.migrated[node] if self._refresh == "epoch" else self._propagate(node, table, self._layers)
         return torch.where(known, self._share * state + (1 - self._share) * lookup, lookup)
 
+    @torch.no_grad()
+    def distance(
+        self, lookup: torch.Tensor, features: torch.Tensor, table: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """How far ``forward`` moves each row: ‖u − lookup‖ / ‖lookup‖ float32 [B], and which rows are nodes, bool [B].
+
+        0 for what is no node, what is not migrated yet, and a lookup of length 0.
+        """
+        known = features[:, self._key] >= self._first_node_row
+        moved = (self(lookup, features, table) - lookup).norm(dim=1)
+        length = lookup.norm(dim=1)
+        return torch.where(length > 0, moved / length, 0.0), known
+
     def prepare_for_state(self, state: Mapping[str, torch.Tensor], prefix: str) -> None:
         """Gives the graph's buffers the sizes they have in ``state``, so that they can be loaded."""
         for name in ("neighbours", "weights", "node_features"):
