@@ -44,7 +44,8 @@ def supervised(work: Callable[[], int], *, out: Path) -> int:
         return code
     peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
     if is_ours:
-        _record(out, signal.Signals(-code), peak=peak, seconds=time.monotonic() - started)
+        spent = usage.ru_utime + usage.ru_stime
+        _record(out, signal.Signals(-code), peak=peak, seconds=time.monotonic() - started, cpu_seconds=spent)
     return 128 - code
 
 
@@ -82,7 +83,7 @@ def _send(worker: int, number: int) -> None:
         return
 
 
-def _record(out: Path, ended_by: signal.Signals, *, peak: int, seconds: float) -> None:
+def _record(out: Path, ended_by: signal.Signals, *, peak: int, seconds: float, cpu_seconds: float) -> None:
     from ml.commands.resources import memory_limit, out_of_memory
     from ml.training.exit_record import EXIT_FILE, ExitRecord
 
@@ -100,6 +101,7 @@ def _record(out: Path, ended_by: signal.Signals, *, peak: int, seconds: float) -
             signal=ended_by.name,
             peak_memory_bytes=peak,
             seconds=round(seconds, 3),
+            cpu_seconds=round(cpu_seconds, 3),
         ).save(out)
     except OSError as fault:
         print(f"exit.json could not be written: {fault}", file=sys.stderr)

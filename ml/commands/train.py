@@ -12,7 +12,7 @@ from typing import Any
 from ml.commands.resources import disk_full, is_out_of_memory, memory_limit, out_of_memory
 from ml.commands.specs import Refused, prepare_out, read_spec
 from ml.training.checkpoint_files import kept_position
-from ml.training.exit_record import ExitRecord, peak_memory_bytes
+from ml.training.exit_record import ExitRecord, cpu_seconds, peak_memory_bytes
 from ml.training.spec import TrainSpec
 from ml.training.termination import EXIT_CODE, Terminated, Termination
 
@@ -39,18 +39,28 @@ class _Ending:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._started = time.monotonic()
+        self._started, self._cpu_before = time.monotonic(), cpu_seconds()
+        self._resumed_from: str | None = None
         self.spec: TrainSpec | None = None
+
+    def begin(self, spec: TrainSpec) -> None:
+        """The spec is read: what an earlier attempt at it has left is noted before this one replaces it."""
+        self.spec = spec
+        self._resumed_from = self._kept_position()
 
     def record(self, status: str, reason: str | None = None, **values: Any) -> None:
         """Writes it; where even that is not possible, says so."""
+        seconds = round(time.monotonic() - self._started, 3)
         record = ExitRecord.model_validate(
             {
                 "status": status,
                 "reason": reason,
                 "peak_memory_bytes": peak_memory_bytes(),
-                "seconds": round(time.monotonic() - self._started, 3),
-                "resumes_after": None if status == "ok" else self._resumes_after(),
+                "seconds": seconds,
+                "resumes_after": None if status == "ok" else self._kept_position(),
+                "resumed_from": self._resumed_from,
+                "cpu_seconds": round(cpu_seconds() - self._cpu_before, 3),
+                **self._gpu(seconds),
                 **values,
             }
         )
@@ -61,7 +71,16 @@ class _Ending:
         if record.resumes_after is not None:
             print(f"the same spec goes on in {record.resumes_after}", file=sys.stderr)
 
-    def _resumes_after(self) -> str | None:
+    def _gpu(self, seconds: float) -> dict[str, Any]:
+        if self.spec is None:
+            return {}
+        if self.spec.runtime.device == "cpu":
+            return {"gpu_seconds": 0.0}
+        torch = sys.modules.get("torch")
+        peak = torch.cuda.max_memory_allocated(self.spec.runtime.device) if torch and _is_used(torch) else None
+        return {"gpu_seconds": seconds, "peak_gpu_memory_bytes": peak}
+
+    def _kept_position(self) -> str | None:
         if self.spec is None or self.spec.runtime.checkpoints is None:
             return None
         return kept_position(self.spec.runtime.checkpoints, self.spec.identity())
@@ -69,7 +88,8 @@ class _Ending:
 
 def _run(spec_path: Path, out: Path, termination: Termination, ending: _Ending) -> int:
     try:
-        spec = ending.spec = read_spec(spec_path, TrainSpec)
+        spec = read_spec(spec_path, TrainSpec)
+        ending.begin(spec)
         # torch takes seconds to import: a wrong spec is refused before.
         from ml.commands.faults import REFUSALS, STOPS
         from ml.training import trainer
@@ -106,6 +126,11 @@ def _in_words(fault: Exception, spec: TrainSpec, out: Path) -> str:
     folders = [folder for folder in (out, spec.runtime.encoded_cache, spec.runtime.checkpoints) if folder is not None]
     full = disk_full(fault, folders=folders)
     return own if full is None else f"{full}; {own}"
+
+
+def _is_used(torch: Any) -> bool:
+    """Whether this process has begun to use a GPU; asking for its memory before that would start it, or fail."""
+    return bool(torch.cuda.is_initialized())
 
 
 def _gpu_memory(device: str) -> tuple[int, int, str]:

@@ -103,7 +103,7 @@ class TrainSpec(TrainingSettings):
     runtime: TrainRuntime
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _run_is_consistent(self) -> Self:
         if self.model.task != self.task:
             raise ValueError(f"model {self.model.name!r} is for task {self.model.task!r}, the spec's is {self.task!r}")
         days = [day.day for day in self.days]

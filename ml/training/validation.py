@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
 from ml.data.batches import Batch
-from ml.evaluation.metrics import Measurement, NotMeasurable, auc
+from ml.evaluation.metrics import Measurement, NotMeasurable, auc, row_log_losses
 from ml.models.configs.base import Task
 from ml.models.contract import ConversionModel
 from ml.training.row_means import RowMeans
@@ -21,14 +21,17 @@ from ml.training.row_means import RowMeans
 FloatArray = npt.NDArray[np.float32]
 
 _LOSS = "loss"
+_LOG_LOSS = "log_loss_ctcvr"
 _ORDER_VIOLATIONS = "order_violations"
 
 
 class Validation(BaseModel):
     """Mean loss per row and AUCs on the validation rows; ``score`` decides which epoch is best, higher is better.
 
-    ``order_violations``: share of the rows with p_ctcvr > p_ctr, which no log can show; None without a conversion
-    head. ``model``: what the model measured of itself, means per row, None where the mean is not finite.
+    ``log_loss_ctcvr``: mean cross-entropy of p_ctcvr over all rows in nats, comparable between models as ``loss`` with
+    their own terms is not. ``order_violations``: share of the rows with p_ctcvr > p_ctr, which no log can show. Both
+    are None without a conversion head. ``model``: what the model measured of itself, means per row, None where the mean
+    is not finite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +43,7 @@ class Validation(BaseModel):
     auc_ctcvr: Measurement
     score: float | None
     score_is: str
+    log_loss_ctcvr: float | None = None
     order_violations: float | None = None
     model: dict[str, float | None] = {}
 
@@ -52,6 +56,8 @@ class Validation(BaseModel):
                 values |= {name: None, f"{name}_reason": measurement.reason}
             else:
                 values[name] = measurement.value
+        if self.log_loss_ctcvr is not None:
+            values[_LOG_LOSS] = self.log_loss_ctcvr
         if self.order_violations is not None:
             values[_ORDER_VIOLATIONS] = self.order_violations
         if self.model:
@@ -100,6 +106,7 @@ def validate(
 def _judge(columns: FloatArray, *, means: dict[str, float], measures: dict[str, float], task: Task) -> Validation:
     ctr_logit, log_cvr, log_ctcvr, click, conversion = columns
     loss = means.get(_LOSS)
+    log_loss: float | None = None
     auc_ctr = auc(labels=click, scores=ctr_logit, outcome="clicks")
     if task == "ctr_pretraining":
         no_head = NotMeasurable(reason="a CTR model has no conversion head")
@@ -111,6 +118,9 @@ def _judge(columns: FloatArray, *, means: dict[str, float], measures: dict[str, 
         auc_cvr = auc(labels=conversion[clicked], scores=log_cvr[clicked], outcome="conversions")
         auc_ctcvr = auc(labels=conversion, scores=log_ctcvr, outcome="conversions")
         judged = [auc_ctr, auc_ctcvr]
+        if click.size:
+            probabilities = np.exp(log_ctcvr.astype(np.float64))
+            log_loss = float(row_log_losses(labels=conversion, probabilities=probabilities).mean())
     measured = [measurement.value for measurement in judged if not isinstance(measurement, NotMeasurable)]
     if loss is None:
         score, score_is = None, "none: there are no validation rows"
@@ -126,6 +136,7 @@ def _judge(columns: FloatArray, *, means: dict[str, float], measures: dict[str, 
         auc_ctcvr=auc_ctcvr,
         score=score,
         score_is=score_is,
+        log_loss_ctcvr=log_loss,
         order_violations=None if task == "ctr_pretraining" else means.get(_ORDER_VIOLATIONS),
         model={name: value if math.isfinite(value) else None for name, value in measures.items()},
     )

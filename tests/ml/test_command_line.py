@@ -81,7 +81,9 @@ def test_the_chain_from_samples_to_predictions(
     answer = _ml("train", train_spec(), pretraining)
     assert answer.returncode == 0, answer.stderr
     assert "samples/s" in answer.stdout
-    assert json.loads((pretraining / "exit.json").read_text())["status"] == "ok"
+    record = ExitRecord.model_validate_json((pretraining / "exit.json").read_text())
+    assert (record.status, record.gpu_seconds, record.resumed_from) == ("ok", 0.0, None)
+    assert record.cpu_seconds
     inputs = {"vocabulary_dir": pretraining / "vocabulary", "vocabulary_version": "v1"}
     for side in ("user", "item"):
         days = [

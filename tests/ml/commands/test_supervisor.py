@@ -53,6 +53,7 @@ def test_a_killed_worker_leaves_its_peak_and_the_limit(tmp_path: Path) -> None:
     assert (record["status"], record["signal"]) == ("failed", "SIGKILL")
     assert record["reason"].startswith("killed by SIGKILL, likely out of memory: peak 0.1")
     assert record["peak_memory_bytes"] > 2**27
+    assert record["cpu_seconds"] > 0
     assert record["reason"] in errors
 
 

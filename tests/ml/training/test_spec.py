@@ -32,6 +32,7 @@ def _changed(spec: TrainSpec, **changes: Any) -> TrainSpec:
         ({"days": ()}, "holds no admitted day"),
         ({"as_of": "2026-11-03"}, "the judged day is never trained on"),
         ({"learning_rate": 0}, "greater than 0"),
+        ({"weight_decay": 0.1}, "weight_decay 0.1 is adamw's"),
         ({"validation_share": 1.0}, "less than 1"),
         ({"epoch": 3}, "epoch"),
         ({"inputs": {"vocabulary_dir": "/x"}}, "give both or neither"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ from ml.training.validation import validate
 def test_validation_measures_each_task_over_its_population(
     layout: FeatureLayout, make_batch: Callable[..., Batch]
 ) -> None:
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import log_loss, roc_auc_score
 
     model, batches = Model(Config(embedding_std=1.0), layout), [make_batch(60, seed=seed) for seed in range(3)]
     answer = validate(model, batches, task="cvr", device=torch.device("cpu"))
@@ -40,6 +41,8 @@ def test_validation_measures_each_task_over_its_population(
     assert answer.auc_ctcvr.value == pytest.approx(roc_auc_score(conversion, log_ctcvr))
     assert answer.score == pytest.approx(answer.auc_ctr.value + answer.auc_ctcvr.value)
     assert answer.loss == pytest.approx(sum(losses) / 3, rel=1e-5)
+    assert answer.log_loss_ctcvr == pytest.approx(log_loss(conversion, np.exp(log_ctcvr)), rel=1e-5)
+    assert answer.record()["log_loss_ctcvr"] == answer.log_loss_ctcvr
 
 
 @pytest.mark.parametrize("rates", [(1.0, 0.5), (0.0, 0.0), (0.5, 0.0)])
