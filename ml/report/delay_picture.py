@@ -1,10 +1,11 @@
 """Draws a delay curve; it is measured by `ml.data.delay`."""
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from ml.data.delay import DelayCurve
-from ml.report.picture import Picture, draw_picture
+from ml.report.picture import COLOURS, Picture, draw_picture, say
+from ml.report.share_axes import linear_shares
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -12,7 +13,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 def draw_delay_curve(curve: DelayCurve) -> Picture:
     """Share of the conversions by time since their touch, on a logarithmic axis; the conversion window is marked."""
     caption = f"{curve.conversions:,} conversions; the window ends at {in_words(curve.window_seconds)}."
-    return draw_picture("delay", "Conversion delay", caption, lambda axes: _draw(axes, curve))
+    return draw_picture("delay", "Conversion delay", caption, lambda axes: _draw(axes, curve), section="labels")
 
 
 def in_words(seconds: float) -> str:
@@ -25,16 +26,22 @@ def in_words(seconds: float) -> str:
 
 def _draw(axes: Axes, curve: DelayCurve) -> None:
     if not curve.points:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "No conversion was credited", ha="center", va="center", transform=axes.transAxes)
+        say(axes, "No conversion was credited")
         return
     seconds = [point.seconds for point in curve.points]
-    axes.plot(seconds, [point.share for point in curve.points], marker="o", markersize=3.5, linewidth=1.4)
-    axes.axvline(curve.window_seconds, linewidth=0.8, linestyle="--", color="#d97a2b")
-    axes.text(curve.window_seconds, 0.02, " W", color="#d97a2b")
+    axes.plot(
+        seconds,
+        [point.share for point in curve.points],
+        marker="o",
+        markersize=3.5,
+        linewidth=1.4,
+        color=COLOURS["ctr"],
+    )
+    axes.axvline(curve.window_seconds, linewidth=0.8, linestyle="--", color=COLOURS["cvr"])
+    axes.text(curve.window_seconds, 0.02, " W", color=COLOURS["cvr"])
     axes.set_xscale("log")
     axes.set_xticks([mark for mark in (60, 3600, 86400, 7 * 86400, 30 * 86400) if seconds[0] <= mark <= seconds[-1]])
     axes.minorticks_off()
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_words(value)))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    linear_shares(axes.yaxis)
     axes.set(xlabel="time since the touch", ylabel="conversions that have come", ylim=(0, 1.02))

@@ -36,6 +36,7 @@ class StageCost(BaseModel):
     peak_memory_bytes: int | None = None
     peak_gpu_memory_bytes: int | None = None
     price: FiniteFloat | None = None
+    note: str = Field(default="", description="what the figures leave out, in words")
 
 
 class Costs(BaseModel):
@@ -60,3 +61,4 @@ class ReportFacts(BaseModel):
     costs: Costs = Costs()
     inspection: Inspection | None = None
     champion_inspection: Inspection | None = None
+    inspection_failures: tuple[str, ...] = ()

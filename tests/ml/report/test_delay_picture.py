@@ -37,3 +37,7 @@ def test_no_conversion_is_said() -> None:
 )
 def test_durations_are_said_in_their_largest_unit(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_the_picture_belongs_with_the_labels() -> None:
+    assert draw_delay_curve(CURVE).section == "labels"

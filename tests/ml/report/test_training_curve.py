@@ -54,3 +54,34 @@ def test_an_absent_or_empty_log_is_said_so(tmp_path):
 def test_long_curves_are_thinned(tmp_path):
     path = write(tmp_path / "m", *({"kind": "step", "step": step, "loss": 1} for step in range(1, 9001)))
     assert 1000 < len(read_training_curve(path).steps) <= 2000
+
+
+def test_the_models_own_measures_are_curves_of_their_own(tmp_path):
+    validation = {"auc_ctr": 0.7, "model": {"gate.ctr.0": 0.25, "loss_like.auc": 1.0, "gone": None}}
+    path = write(
+        tmp_path / "m", {"kind": "epoch", "epoch": 1, "validation": validation},
+        {"kind": "epoch", "epoch": 2, "validation": {**validation, "model": {"gate.ctr.0": 0.5}}},
+    )  # fmt: skip
+    curve = read_training_curve(path)
+    assert curve.measures == {"gate.ctr.0": ((1, 0.25), (2, 0.5)), "loss_like.auc": ((1, 1.0),)}
+    assert set(curve.epochs) == {"validation_auc_ctr"}
+
+
+def test_the_last_gain_is_the_epoch_that_was_kept(tmp_path):
+    gains = [(1, True), (2, True), (3, False)]
+    records = [{"kind": "epoch", "epoch": epoch, "is_best": gain} for epoch, gain in gains]
+    assert read_training_curve(write(tmp_path / "m", *records)).best_epoch == 2
+    assert read_training_curve(write(tmp_path / "m", {"kind": "epoch", "epoch": 1})).best_epoch is None
+
+
+def test_an_epoch_told_twice_counts_as_it_was_told_last(tmp_path):
+    told = [(1, 0.6, True), (2, 0.9, True), (2, 0.5, False)]
+    path = write(
+        tmp_path / "m",
+        *({"kind": "epoch", "epoch": e, "is_best": gain, "validation": {"auc_ctr": a, "order_violations": 0.1}}
+          for e, a, gain in told),
+    )  # fmt: skip
+    curve = read_training_curve(path)
+    assert curve.epochs["validation_auc_ctr"] == ((1, 0.6), (2, 0.5))
+    assert curve.epochs["validation_order_violations"] == ((1, 0.1), (2, 0.1))
+    assert curve.best_epoch == 1
