@@ -47,13 +47,22 @@ class ArtifactStore:
         self.objects = objects
         self._clock = clock
 
-    def publish(self, key: str, files: Mapping[str, Path], *, metadata: Mapping[str, JsonValue]) -> Manifest:
+    def publish(
+        self,
+        key: str,
+        files: Mapping[str, Path],
+        *,
+        metadata: Mapping[str, JsonValue],
+        replacing: Callable[[Manifest | None], None] = lambda _: None,
+    ) -> Manifest:
         """Make these files the artifact `key`.
 
         Args:
             key: such as "samples/2026-01-01"; no part may be 16 hexadecimal digits, which are version folders.
             files: local path by name within the artifact (names may hold "/").
             metadata: facts to keep with them; anything JSON holds, but no NaN or infinity.
+            replacing: called with what would be replaced; what it raises refuses the publication. Nothing else can
+                come between: the swap holds for that very manifest.
 
         Returns:
             The manifest. With content and metadata identical to what is published, that is the existing one, and
@@ -74,6 +83,7 @@ class ArtifactStore:
             created_at=self._clock(),
         )
         current, etag = self._read(key)
+        replacing(current)
         if current and (current.version, current.metadata) == (manifest.version, manifest.metadata):
             self._mend(current, files)
             return current
@@ -93,6 +103,14 @@ class ArtifactStore:
             raise NotADirectoryError(f"cannot publish {key!r}: {directory} is no directory")
         files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
         return self.publish(key, files, metadata=metadata)
+
+    def remove(self, key: str) -> None:
+        """Remove the artifact, its manifest first: killed in between, there is none, and files that nobody reads."""
+        self.objects.delete(f"{key}/{MANIFEST}")
+        below = f"{key}/"
+        for name in list(self.objects.list_keys(below)):
+            if VERSION_FOLDER.fullmatch(name.removeprefix(below).partition("/")[0]):
+                self.objects.delete(name)
 
     def find(self, key: str) -> Manifest | None:
         """The manifest of the artifact, or None if none is published. Raises ArtifactDamaged if it is unreadable."""
