@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from ml.commands.specs import Refused, prepare_out, read_spec
+from ml.commands.specs import prepare_out, read_spec
 from ml.scoring_spec import ScoreSpec
 
 
@@ -13,14 +12,7 @@ def run(spec_path: Path, out: Path) -> int:
     """Exit code 0, or 1 where the smoke test failed; raises ``Refused`` for what cannot be used."""
     spec = read_spec(spec_path, ScoreSpec)
     prepare_out(out)
-    from ml.commands.faults import REFUSALS, STOPS
+    from ml.commands.faults import exit_code
     from ml.scoring import score
 
-    try:
-        score(spec, out)
-    except REFUSALS as refusal:
-        raise Refused(str(refusal)) from refusal
-    except STOPS as stop:
-        print(str(stop), file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: score(spec, out))

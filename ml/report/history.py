@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from ml.atomic_files import atomic_file
 from ml.evaluation.evaluated_day import TASKS
 from ml.report import wording
+from ml.report.environment import page_environment
 from ml.report.history_day import (
     MOST_DAYS,
     VERDICTS,
@@ -103,13 +104,7 @@ def _model_names(days: Sequence[HistoryDay]) -> dict[str, str]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ml.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(
         {"value": wording.value, "moment": _moment, "sentences": _sentences, "bounds": _bounds, "decimal": _decimal}
     )

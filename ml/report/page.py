@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from ml.atomic_files import atomic_file, write_json
@@ -23,6 +23,7 @@ from ml.evaluation.measurement import Measured
 from ml.evaluation.slices import SliceMetrics
 from ml.inspection.record import FieldImportance
 from ml.report.calibration_choice import read_calibration_choice
+from ml.report.environment import page_environment
 from ml.report.facts import ReportFacts
 from ml.report.measure_words import grouped_measures
 from ml.report.page_sections import page_sections
@@ -75,6 +76,7 @@ def render(
     curve = read_training_curve(training_metrics)
     pictures = draw_pictures(rows=rows, champion=champion, curve=curve, evaluation=evaluation, facts=facts)
     environment = page_environment()
+    environment.filters.update(FILTERS)
     days = sorted(facts.data_used, key=lambda day: day.day)
     script = _source(environment, "report.js").strip()
     page = environment.get_template("report.html.jinja").render(
@@ -108,19 +110,6 @@ def render(
         unfinished.write_bytes(encoded)
     write_json(numbers, facts.model_dump(mode="json"))
     return Report(path=out, numbers=numbers, pictures=tuple(pictures))
-
-
-def page_environment() -> Environment:
-    """Where the report's templates are read: everything they are given is escaped, what they lack is an error."""
-    environment = Environment(
-        loader=PackageLoader("ml.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
-    return environment
 
 
 def script_hash(script: str) -> str:
