@@ -51,5 +51,9 @@ def streams(*, config: SyntheticConfig, root: Path) -> EventStreams:
 
 
 def truth_file(*, config: SyntheticConfig, root: Path, day: date) -> Path:
-    """The true probabilities of a generated day's impressions; they lie beside the log, never in it."""
+    """The true probabilities of a generated day's impressions; they lie beside the log, never in it.
+
+    The day is generated where this machine has not seen it: the same settings give the same day everywhere.
+    """
+    ensure_days(config=config, days=[day], root=root)
     return feed_folder(config=config, root=root) / "truth" / f"day={day.isoformat()}" / "truth.parquet"

@@ -50,3 +50,10 @@ def test_the_truth_lies_beside_the_log(tmp_path: Path) -> None:
     assert truth.column_names == ["impression_id", "p_click", "p_conversion"]
     assert truth.num_rows > 0
     assert set(generated(tmp_path / "elsewhere", range(3))) == set()
+
+
+def test_a_machine_that_has_not_seen_the_log_finds_the_same_truth(tmp_path: Path) -> None:
+    day = FIRST + timedelta(days=3)
+    generate_streams(config=CONFIG, days=[day], first=FIRST, root=tmp_path / "here")
+    here, there = (truth_file(config=CONFIG, root=tmp_path / name, day=day) for name in ("here", "there"))
+    assert pq.read_table(here, partitioning=None).equals(pq.read_table(there, partitioning=None))
