@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.manifests import ArtifactDamaged, Manifest, file_entry
-from infra.object_keys import ObjectMissing
+from infra.object_keys import ObjectDamaged, ObjectMissing
 from infra.object_store import ObjectStore
 
 # sha256 of files already read by this process; a file rewritten in place has another time, size or inode
@@ -42,6 +42,8 @@ class Artifact:
             found = _sha256_once(path)
         except ObjectMissing:
             found, path = "no such object", None
+        except ObjectDamaged:
+            found, path = "other bytes than were written", None
         if path is None or found != entry.sha256:
             raise ArtifactDamaged(
                 f"{key} in {self._objects.location} is damaged: expected sha256 {entry.sha256}, found {found}: "
@@ -66,6 +68,7 @@ class Artifact:
             (target / name).is_file() and _sha256_once(target / name) == entry.sha256
             for name, entry in self.manifest.files.items()
         ):
+            os.utime(target)  # the store may empty its scratch folder of what was not used for long
             return target
         building = target.parent / f".{uuid.uuid4().hex}.tmp"
         building.mkdir(parents=True)

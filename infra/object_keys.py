@@ -44,6 +44,16 @@ class ObjectChanged(ObjectStoreError):
         )
 
 
+class ObjectDamaged(ObjectStoreError):
+    """The bytes that came are not those that were written."""
+
+    def __init__(self, key: str, store: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"object {key!r} in {store} is damaged: expected {expected}, found {found}: write it again, and check the "
+            "server's disks and the network if this comes back"
+        )
+
+
 def check_key(key: str) -> str:
     """The key itself if it is portable to every store; raises KeyRefused saying what is wrong with it."""
     if len(key) > MAX_KEY_CHARACTERS:

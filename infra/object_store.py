@@ -8,12 +8,13 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from infra.durable_files import make_directory, sync_directory, sync_file, write_durably
 from infra.object_keys import (
     KeyRefused,
     ObjectChanged,
+    ObjectDamaged,
     ObjectExists,
     ObjectMissing,
     ObjectStoreError,
@@ -25,6 +26,7 @@ __all__ = [
     "KeyRefused",
     "LocalObjectStore",
     "ObjectChanged",
+    "ObjectDamaged",
     "ObjectExists",
     "ObjectMissing",
     "ObjectStore",
@@ -70,19 +72,35 @@ class ObjectStore(Protocol):
         ...
 
     def get_bytes(self, key: str) -> StoredObject:
-        """The object's bytes and etag; raises ObjectMissing."""
+        """The object's bytes and etag; raises ObjectMissing, and ObjectDamaged where they are not those written."""
         ...
 
     def exists(self, key: str) -> bool:
         """Whether there is an object with this key (a folder of objects is none)."""
         ...
 
-    def put_file(self, key: str, path: Path) -> None:
-        """Write or overwrite with a local file's content, streamed."""
+    def put_file(self, key: str, path: Path, *, sha256: str | None = None) -> None:
+        """Write or overwrite with a local file's content, streamed.
+
+        `sha256` (hex), where the caller knows it, is held against the content: when it is written or when it is
+        fetched, which raises ObjectDamaged. Leave it out where whoever reads checks the content anyway, as readers of
+        artifacts do: large files would be hashed twice.
+        """
         ...
 
     def fetch_file(self, key: str, *, fresh: bool = False) -> Path:
-        """A local path to read (never write) the object; `fresh` bypasses a cached copy. Raises ObjectMissing."""
+        """A local path to read (never write) the whole object; `fresh` bypasses a cached copy.
+
+        Raises ObjectMissing, and ObjectDamaged where a sha256 was kept with the object and its bytes have another.
+        """
+        ...
+
+    def open_file(self, key: str) -> BinaryIO:
+        """The object as a seekable file, to read parts of (row groups of a large Parquet file) without the whole.
+
+        It is one version: where the object is overwritten meanwhile, reading goes on in the old one or raises
+        ObjectChanged. Parts are not held against a checksum of the whole. Raises ObjectMissing.
+        """
         ...
 
     def list_keys(self, prefix: str = "") -> Iterator[str]:
@@ -154,17 +172,25 @@ class LocalObjectStore:
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
-    def put_file(self, key: str, path: Path) -> None:
+    def put_file(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         target = self._path(key)
         with self._locked(key), self._temporary(key, target) as temporary:
             shutil.copyfile(path, temporary)
             sync_file(temporary)
+            if sha256 is not None and (found := _file_sha256(temporary)) != sha256:
+                raise ObjectDamaged(key, self.location, expected=f"sha256 {sha256}", found=f"{found} in {path}")
             self._move(key, temporary, target)
 
     def fetch_file(self, key: str, *, fresh: bool = False) -> Path:
         if not self.exists(key):
             raise ObjectMissing(key, self.location)
         return self._path(key)
+
+    def open_file(self, key: str) -> BinaryIO:
+        try:
+            return self._path(key).open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ObjectMissing(key, self.location) from None
 
     def list_keys(self, prefix: str = "") -> Iterator[str]:
         folder = check_prefix(prefix).rpartition("/")[0]
@@ -243,3 +269,8 @@ def _walk(directory: Path, key: str) -> Iterator[str]:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

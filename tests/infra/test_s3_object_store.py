@@ -76,7 +76,7 @@ def test_a_server_that_wants_unquoted_etags_is_served(s3_store: S3ObjectStore):
 
 
 def test_overlapping_conditional_writes_are_tried_again(s3_store: S3ObjectStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("infra.s3_object_store.CONFLICT_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("infra.s3_bucket.CONFLICT_PAUSES_SECONDS", (0.0, 0.0))
     answer_puts(s3_store, 409, "ConditionalRequestConflict", when=lambda headers: True, times=2)
     s3_store.create_bytes("pointer", b"1")
     assert s3_store.get_bytes("pointer").data == b"1"
