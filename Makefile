@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/postclick run --dataset demo --days 2026-01-05..2026-01-14 --as-of 2026-01-11..2026-01-12
 
+# A worker a core; each takes about a gigabyte, so that more than four are not for every machine.
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 ui: setup
 	$(BIN)/postclick ui
