@@ -21,6 +21,7 @@ _MOST_PANELS = 8
 _ON_LIGHT, _ON_DEEP = "#101418", "#ffffff"
 _DEEP = {PALETTE[3], PALETTE[4], PALETTE[6]}
 #: Below this share of a bar its number would not fit into it.
+_OF_EXPERTS = " experts"
 _SMALLEST_NAMED = 0.1
 
 
@@ -93,12 +94,15 @@ def weights(
                 axes.text(place, row, f"{100 * weight:.0f}", ha="center", va="center", color=ink, fontsize=8)
             start += weight
     for group, colour in drawn.items():
-        axes.bar(0, 0, color=colour, label=group)
+        axes.bar(0, 0, color=colour, label=group.removesuffix(_OF_EXPERTS))
     axes.set_yticks(range(len(gates)), list(gates))
-    axes.set(ylim=(len(gates) - 0.5, -0.5), xlim=(0, 1), xlabel="mean weight")
+    of = "mean weight of experts" if all(group.endswith(_OF_EXPERTS) for group in drawn) else "mean weight"
+    axes.set(ylim=(len(gates) - 0.5, -0.5), xlim=(0, 1), xlabel=of)
     axes.grid(visible=False, axis="y")
-    linear_shares(axes.xaxis)
-    legend_above(axes, columns=2 if max(map(len, drawn)) > 16 else 3)
+    linear_shares(axes.xaxis, ticks=2)
+    # The axes are what the gates' names leave of the picture: a legend wider than them is cut off.
+    longest = max(len(group.removesuffix(_OF_EXPERTS)) for group in drawn)
+    legend_above(axes, columns=3 if longest <= 8 else 2 if longest <= 14 else 1)
 
 
 def _draw_courses(

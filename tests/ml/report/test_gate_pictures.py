@@ -38,7 +38,7 @@ def test_each_bar_is_its_gates_weights_end_to_end():
     text = words_on(axes)
     assert "60" in text.split()
     assert "5" not in text.split()  # too narrow for its number
-    for words in ("general experts", "task experts", "learner experts", "CTCVR, learner 2"):
+    for words in ("general", "task", "learner", "CTCVR, learner 2", "mean weight of experts"):
         assert words in text
 
 
