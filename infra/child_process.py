@@ -32,6 +32,7 @@ class ChildFailed(RuntimeError):
 
     def __init__(self, command: Sequence[str], exit_code: int, last_lines: Sequence[str]) -> None:
         self.exit_code = exit_code
+        self.last_lines = tuple(last_lines)
         meaning = MEANINGS.get(exit_code) or _signal_meaning(exit_code)
         lines = "\n".join(f"  {line}" for line in last_lines[-15:]) or "  (it printed nothing)"
         super().__init__(f"{shlex.join(command)}\nended with exit code {exit_code}: {meaning}\nlast lines:\n{lines}")

@@ -90,13 +90,16 @@ def _record(out: Path, ended_by: signal.Signals, *, peak: int, seconds: float, c
     if (out / EXIT_FILE).exists():
         return
     reason = f"killed by {ended_by.name}"
+    asked_to_end = ended_by in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    cause = "terminated" if asked_to_end else "out_of_memory" if ended_by is signal.SIGKILL else "killed"
     if ended_by is signal.SIGKILL:
         limit, what = memory_limit()
         reason = f"{reason}, {out_of_memory(peak=peak, limit=limit, what=what)}"
     try:
         out.mkdir(parents=True, exist_ok=True)
         ExitRecord(
-            status="terminated" if ended_by in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT) else "failed",
+            status="terminated" if asked_to_end else "failed",
+            cause=cause,
             reason=reason,
             signal=ended_by.name,
             peak_memory_bytes=peak,

@@ -12,7 +12,7 @@ from typing import Any
 from ml.commands.resources import disk_full, is_out_of_memory, memory_limit, out_of_memory
 from ml.commands.specs import Refused, prepare_out, read_spec
 from ml.training.checkpoint_files import kept_position
-from ml.training.exit_record import ExitRecord, cpu_seconds, peak_memory_bytes
+from ml.training.exit_record import Cause, ExitRecord, cpu_seconds, peak_memory_bytes
 from ml.training.spec import TrainSpec
 from ml.training.termination import EXIT_CODE, Terminated, Termination
 
@@ -29,7 +29,8 @@ def run(spec_path: Path, out: Path) -> int:
         try:
             return _run(spec_path, out, termination, ending)
         except Terminated as terminated:
-            ending.record("terminated", str(terminated), signal=signal.Signals(terminated.signal_number).name)
+            name = signal.Signals(terminated.signal_number).name
+            ending.record("terminated", str(terminated), signal=name, cause="terminated")
             print(str(terminated), file=sys.stderr)
             return EXIT_CODE
 
@@ -93,39 +94,40 @@ def _run(spec_path: Path, out: Path, termination: Termination, ending: _Ending) 
         # torch takes seconds to import: a wrong spec is refused before.
         from ml.commands.faults import REFUSALS, STOPS
         from ml.training import trainer
+        from ml.training.diagnosis import TrainingDiverged
     except Refused as refusal:
-        ending.record("failed", str(refusal))
+        ending.record("failed", str(refusal), cause="refused")
         raise
     try:
         shortfalls = trainer.run(spec, out, termination)
     except REFUSALS as refusal:
-        ending.record("failed", str(refusal))
+        ending.record("failed", str(refusal), cause="refused")
         raise Refused(str(refusal)) from refusal
     except STOPS as stop:
-        ending.record("failed", str(stop))
+        ending.record("failed", str(stop), cause="diverged" if isinstance(stop, TrainingDiverged) else "fault")
         print(str(stop), file=sys.stderr)
         return 1
     except Exception as fault:
         traceback.print_exc()
-        reason = _in_words(fault, spec, out)
-        ending.record("failed", reason)
+        cause, reason = _cause_and_words(fault, spec, out)
+        ending.record("failed", reason, cause=cause)
         print(reason, file=sys.stderr)
         return 1
     ending.record("ok", shortfalls=shortfalls)
     return 0
 
 
-def _in_words(fault: Exception, spec: TrainSpec, out: Path) -> str:
-    """What is known of a fault beside its own message, which comes last."""
+def _cause_and_words(fault: Exception, spec: TrainSpec, out: Path) -> tuple[Cause, str]:
+    """What is known of a fault beside its own message, which comes last in the words."""
     own = f"{type(fault).__name__}: {fault}"
     if is_out_of_memory(fault):
         peak, (limit, what) = peak_memory_bytes(), memory_limit()
         if type(fault).__name__ == "OutOfMemoryError" and spec.runtime.device != "cpu":
             peak, limit, what = _gpu_memory(spec.runtime.device)
-        return f"{out_of_memory(peak=peak, limit=limit, what=what)}; {own}"
+        return "out_of_memory", f"{out_of_memory(peak=peak, limit=limit, what=what)}; {own}"
     folders = [folder for folder in (out, spec.runtime.encoded_cache, spec.runtime.checkpoints) if folder is not None]
     full = disk_full(fault, folders=folders)
-    return own if full is None else f"{full}; {own}"
+    return ("fault", own) if full is None else ("disk_full", f"{full}; {own}")
 
 
 def _is_used(torch: Any) -> bool:

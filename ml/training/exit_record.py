@@ -13,6 +13,9 @@ from ml.atomic_files import write_json
 
 EXIT_FILE = "exit.json"
 
+Cause = Literal["refused", "out_of_memory", "disk_full", "diverged", "terminated", "killed", "fault"]
+"""Why a run did not end well, as far as a program can act on it; ``reason`` says it in words."""
+
 
 class ExitRecord(BaseModel):
     """``status``; ``reason`` in words unless ok; ``signal`` the name if one ended it; peak resident memory in bytes;
@@ -20,7 +23,7 @@ class ExitRecord(BaseModel):
     spec would go on, in words, None where it would start anew. ``cpu_seconds`` of all cores, its own children's
     included; ``gpu_seconds``: wall seconds with a GPU held, 0 on a CPU; peak of the tensors on it, None without one.
     All of this process alone: ``resumed_from`` says in words which checkpoint of an earlier attempt it found, whose own
-    cost is not counted here. None in records of older versions."""
+    cost is not counted here. ``cause``: of an ending that is not ok. None in records of older versions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,6 +38,7 @@ class ExitRecord(BaseModel):
     cpu_seconds: float | None = None
     gpu_seconds: float | None = None
     peak_gpu_memory_bytes: int | None = None
+    cause: Cause | None = None
 
     def save(self, out: Path) -> None:
         """Writes ``out``/exit.json."""

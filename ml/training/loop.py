@@ -13,6 +13,7 @@ from ml.data.placement import Batches, on_device
 from ml.models.contract import ConversionModel, Losses
 from ml.training.checkpoint import Checkpoints, Run
 from ml.training.diagnosis import Divergence, TrainingDiverged, first_bad_tensor, gradient_norm
+from ml.training.exit_record import peak_memory_bytes
 from ml.training.forward_pass import forward_pass
 from ml.training.optimizers import Optimizers
 from ml.training.progress import MetricsLog, Progress
@@ -140,7 +141,17 @@ def _record_step(run: Run, means: dict[str, float], *, step: int, learning_rate:
         losses=means,
         learning_rate=learning_rate,
         samples_per_second=round(run.progress.speed(run.state.rows), 1),
+        **_memory(run.device),
     )
+
+
+def _memory(device: torch.device) -> dict[str, int]:
+    """Bytes that the process has held at most, and of a GPU's those that it holds; asking makes nothing wait."""
+    of_process = {"peak_memory_bytes": peak_memory_bytes()}
+    if device.type != "cuda":
+        return of_process
+    now, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    return {**of_process, "gpu_memory_bytes": now, "peak_gpu_memory_bytes": peak}
 
 
 def _judge_epoch(run: Run, validation: Validation, spec: TrainSpec) -> None:

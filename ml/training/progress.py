@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-TIMING_KEYS = frozenset({"seconds", "samples_per_second"})
+TIMING_KEYS = frozenset(
+    {"seconds", "samples_per_second", "peak_memory_bytes", "gpu_memory_bytes", "peak_gpu_memory_bytes"}
+)
 """Keys of a record that differ from run to run; all others are the same for the same inputs."""
 
 
@@ -35,7 +37,7 @@ class MetricsLog:
         self._path.write_text(lines, encoding="utf-8")
 
     def deterministic_lines(self) -> str:
-        """The records without their timings, one JSON line each: what a bundle keeps."""
+        """The records without timings and memory, one JSON line each: what a bundle keeps."""
         kept = [{key: value for key, value in r.items() if key not in TIMING_KEYS} for r in self.records]
         return "".join(json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n" for record in kept)
 

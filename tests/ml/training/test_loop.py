@@ -176,6 +176,14 @@ def test_records_hold_the_rate_of_their_step(run: Callable[..., Any]) -> None:
     assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1])
 
 
+def test_records_hold_the_memory_of_the_process_and_of_a_gpu_none_on_a_cpu(run: Callable[..., Any]) -> None:
+    _, _, log = run(epochs=1)
+    steps = [record for record in log.records if record["kind"] == "step"]
+    assert all(record["peak_memory_bytes"] > 2**20 for record in steps)
+    assert not any("gpu_memory_bytes" in record for record in steps)
+    assert "memory" not in log.deterministic_lines()
+
+
 def test_sigterm_in_the_validation_ends_it_after_the_batch(
     run: Callable[..., Any], make_batch: Callable[..., Batch], tmp_path: Path
 ) -> None:
