@@ -18,7 +18,11 @@ PREFIX = "leases/"
 
 
 class LeaseLost(ObjectStoreError):
-    """Another holder has the lease now; what this one was about to write must not be written."""
+    """Another holder, named where it is known, has the lease now: nothing that the lease guards may be written."""
+
+    def __init__(self, message: str, *, holder: str | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class LeaseRecord(BaseModel):
@@ -130,7 +134,8 @@ class Leases:
             found = "nobody" if record is None else f"{record.holder or 'nobody'} (token {record.token})"
             raise LeaseLost(
                 f"{lease.holder} held {lease.name} by token {lease.token}, and {found} holds it now in "
-                f"{self._objects.location}: this process must not write what the lease guards"
+                f"{self._objects.location}: this process must not write what the lease guards",
+                holder=None if record is None else record.holder,
             )
         return record, etag
 
