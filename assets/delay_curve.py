@@ -1,10 +1,10 @@
-"""The delay curve of a day's trailing conversions as Dagster metadata: numbers for every day, the plot for one."""
+"""The delay curve of a day's trailing conversions, and as Dagster metadata: numbers for every day, one day's plot."""
 
 import base64
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,6 +12,9 @@ from assets.day_reports import DayOutcome
 from assets.resources import Platform
 from ml.data.attribution import credit_lookback, lookback
 from ml.data.dataset import DatasetSpec
+
+if TYPE_CHECKING:
+    from ml.data.delay import DelayCurve
 
 #: Two weeks of conversions smooth a weekday's habits and still follow a change of the shop's pace.
 TRAILING_DAYS = 14
@@ -32,13 +35,9 @@ def add_delays(
 
 def delay_metadata(platform: Platform, spec: DatasetSpec, day: date, *, plotted: bool, scratch: Path) -> dict[str, Any]:
     """How long the conversions of the trailing days took, from the credits in the store; empty where there are none."""
-    from ml.data.delay import measure_delays
-
-    keys = [f"credited_conversions/{past.isoformat()}" for past in lookback(day, TRAILING_DAYS - 1)]
-    credits = [platform.artifacts.open(key).path("credits.parquet") for key in keys if platform.artifacts.find(key)]
-    if not credits:
+    curve = delay_curve(platform, spec, day, scratch=scratch)
+    if curve is None:
         return {}
-    curve = measure_delays(spec=spec, credits=credits, reach_days=credit_lookback(spec), scratch=scratch)
     metadata: dict[str, Any] = {
         "delay_conversions": curve.conversions,
         **({"delay_within_window": curve.within_window} if curve.within_window is not None else {}),
@@ -53,3 +52,14 @@ def delay_metadata(platform: Platform, spec: DatasetSpec, day: date, *, plotted:
             f"![{picture.title}](data:image/png;base64,{image})\n\n{picture.caption}"
         )
     return metadata
+
+
+def delay_curve(platform: Platform, spec: DatasetSpec, day: date, *, scratch: Path) -> "DelayCurve | None":
+    """The delays of the conversions that happened on `day` and the days before it; None where the store has none."""
+    from ml.data.delay import measure_delays
+
+    keys = [f"credited_conversions/{past.isoformat()}" for past in lookback(day, TRAILING_DAYS - 1)]
+    credits = [platform.artifacts.open(key).path("credits.parquet") for key in keys if platform.artifacts.find(key)]
+    if not credits:
+        return None
+    return measure_delays(spec=spec, credits=credits, reach_days=credit_lookback(spec), scratch=scratch)

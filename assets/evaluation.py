@@ -1,6 +1,5 @@
 """The asset `evaluation_report`: the model judged on its as-of day, which it never saw; promotion acts on it later."""
 
-import base64
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.declaration import chain_asset
+from assets.evaluation_metadata import evaluation_metadata, evaluation_numbers
 from assets.models import NAME as MODEL
 from assets.models import model_key, read_pointer
 from assets.partitions import MODEL_GROUP
@@ -19,9 +19,11 @@ from assets.receipts import (
     restated_since_training,
     validated_key,
 )
+from assets.report_facts import report_facts
 from assets.resources import DataRefused, Platform
+from assets.step_pods import LOCAL, StepPods
 from assets.tracking import mirror_evaluation
-from assets.training_runs import INFRASTRUCTURE_RETRY, final_refusals, read_json, run_child
+from assets.training_runs import final_refusals, read_json, run_child
 from data_checks.receipts import Receipt
 from infra.artifacts import Artifact
 from ml.data.dataset import DatasetSpec, Synthetic
@@ -30,9 +32,10 @@ from ml.scoring_spec import ScoreSpec
 NAME = "evaluation_report"
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
+FACTS_FILE = "report.json"
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """The asset `evaluation_report` of a dataset."""
 
     @chain_asset(
@@ -41,7 +44,8 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         name=NAME,
         deps=[MODEL, "validated_samples"],
         kinds={"html"},
-        retry_policy=INFRASTRUCTURE_RETRY,
+        op_tags=pods.other,
+        retry_policy=pods.retry_policy,
         description="How the model does on the as-of day, which it never saw, against the champion on the same rows: "
         "metrics, pictures, and the gate's decision with every rule, value and bound.",
     )
@@ -51,7 +55,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         as_of = date.fromisoformat(context.partition_key)
         with final_refusals(), platform.scratch(NAME) as folder:
             evaluation, pictures = _evaluate(platform, spec, as_of, folder=folder, log=context.log.info)
-            files = {name: folder / name for name in (EVALUATION_FILE, REPORT_FILE)}
+            files = {name: folder / name for name in (EVALUATION_FILE, REPORT_FILE, FACTS_FILE)}
             manifest = platform.artifacts.publish(
                 f"{NAME}/{as_of.isoformat()}",
                 files,
@@ -63,11 +67,13 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
                 platform,
                 model_id=evaluation.challenger.model.model_id,
                 as_of=as_of.isoformat(),
-                config={"decision": evaluation.decision.decision, **_numbers(evaluation)},
+                config={"decision": evaluation.decision.decision, **evaluation_numbers(evaluation)},
                 rows=[{name: str(value) for name, value in rule.items()} for rule in rules],
                 log=context.log.warning,
             )
-        return dg.MaterializeResult(metadata=_metadata(evaluation, report=report, rules=rules, pictures=pictures))
+        return dg.MaterializeResult(
+            metadata=evaluation_metadata(evaluation, report=report, rules=rules, pictures=pictures)
+        )
 
     return [evaluation_report]
 
@@ -76,7 +82,6 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
     from ml.evaluation.evaluate import evaluate
     from ml.evaluation.evaluated_day import ModelFacts
     from ml.evaluation.gate import GateFacts
-    from ml.report.facts import ReportFacts
     from ml.report.page import render
 
     receipt, samples = _judged_day(platform, as_of)
@@ -85,7 +90,7 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
     scored = _score(platform, bundle, samples, receipt, folder=folder / "challenger", log=log)
     champion = platform.registry.champion()
     is_champion = champion is not None and champion.model_id == model_id
-    rival, rival_trained_on = None, {}
+    rival, rival_bundle, rival_trained_on = None, None, {}
     if champion is not None and not is_champion:
         rival_bundle = platform.artifacts.open(model_key(champion.model_id))
         rival_scores = _score(platform, rival_bundle, samples, receipt, folder=folder / "champion", log=log)
@@ -120,11 +125,18 @@ def _evaluate(platform: Platform, spec: DatasetSpec, as_of: date, *, folder: Pat
         predictions=scored / "predictions.parquet",
         champion_predictions=rival[1] if rival else None,
         training_metrics=bundle.path("metrics.jsonl"),
-        facts=ReportFacts(
-            data_used=_data_used(platform, bundle, evaluation.facts.stale_inputs),
-            labels_mature=receipt.labels_mature,
+        facts=report_facts(
+            platform,
+            spec,
+            as_of=as_of,
+            receipt=receipt,
+            samples=samples,
+            bundle=bundle,
+            champion=rival_bundle,
+            restated=evaluation.facts.stale_inputs,
             mature_from=evaluation.facts.mature_from,
-            label_days=spec.label_days,
+            folder=folder,
+            log=log,
         ),
         out=folder / REPORT_FILE,
     )
@@ -179,54 +191,3 @@ def _base_rates(receipts: list[Receipt]) -> dict[Any, float]:
     conversions = sum(r.conversions for r in receipts)
     rates = {"ctr": (clicks, impressions), "cvr": (conversions, clicks), "ctcvr": (conversions, impressions)}
     return {task: positives / rows for task, (positives, rows) in rates.items() if rows}
-
-
-def _data_used(platform: Platform, bundle: Artifact, restated: tuple[str, ...]) -> tuple[Any, ...]:
-    from ml.report.facts import DayUsed
-
-    facts: Any = bundle.manifest.metadata
-    used = [
-        DayUsed(day=day, receipt_id=receipt_id, verdict="admitted", rows=_rows(platform, day), restated=day in restated)
-        for day, receipt_id in facts["receipts"].items()
-    ]
-    missing = [
-        DayUsed(day=day, verdict="missing", rows=_rows(platform, day), why=why)
-        for day, why in facts["missing_days"].items()
-    ]
-    return (*used, *missing)
-
-
-def _rows(platform: Platform, day: str) -> int:
-    receipt = read_receipt(platform, date.fromisoformat(day))
-    return receipt.admitted if receipt else 0
-
-
-def _numbers(evaluation: Any) -> dict[str, Any]:
-    numbers = {}
-    for task, metrics in evaluation.challenger.tasks.items():
-        for name in ("auc", "log_loss", "pcoc"):
-            answer = getattr(metrics, name)
-            numbers[f"{name}_{task}"] = getattr(answer, "value", None)
-    return numbers
-
-
-def _metadata(evaluation: Any, *, report: Path, rules: list[dict[str, Any]], pictures: Any) -> dict[str, Any]:
-    numbers = {name: value for name, value in _numbers(evaluation).items() if value is not None}
-    table = dg.TableMetadataValue(
-        records=[dg.TableRecord({name: str(value) for name, value in rule.items()}) for rule in rules],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in rules[0]]),
-    )
-    shown = "\n\n".join(
-        f"**{name}**\n\n![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
-        for name, png in pictures.items()
-    )
-    return {
-        "decision": evaluation.decision.decision,
-        "reasons": list(evaluation.decision.reasons),
-        "rules": table,
-        "report": dg.MetadataValue.path(str(report)),
-        "model_id": evaluation.challenger.model.model_id,
-        "inputs_restated_since_training": list(evaluation.facts.stale_inputs),
-        **numbers,
-        "pictures": dg.MetadataValue.md(shown),
-    }

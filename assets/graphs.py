@@ -11,19 +11,20 @@ from assets.embeddings import TABLE_FILE
 from assets.partitions import MODEL_GROUP
 from assets.receipts import admitted_samples
 from assets.resources import Platform
-from assets.training_runs import INFRASTRUCTURE_RETRY, final_refusals, read_json, run_child
+from assets.step_pods import LOCAL, StepPods
+from assets.training_runs import final_refusals, read_json, run_child
 from ml.data.dataset import DatasetSpec
 from ml.graphs.spec import GraphDay, GraphSpec
 
 GRAPH_FILE = "graph.safetensors"
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """Both graph assets of a dataset."""
-    return [_graph_asset(spec, "user"), _graph_asset(spec, "item")]
+    return [_graph_asset(spec, pods, "user"), _graph_asset(spec, pods, "item")]
 
 
-def _graph_asset(spec: DatasetSpec, side: Literal["user", "item"]) -> dg.AssetsDefinition:
+def _graph_asset(spec: DatasetSpec, pods: StepPods, side: Literal["user", "item"]) -> dg.AssetsDefinition:
     name = f"{side}_graph"
 
     @chain_asset(
@@ -32,7 +33,8 @@ def _graph_asset(spec: DatasetSpec, side: Literal["user", "item"]) -> dg.AssetsD
         name=name,
         deps=[EMBEDDINGS],
         kinds={"faiss"},
-        retry_policy=INFRASTRUCTURE_RETRY,
+        op_tags=pods.other,
+        retry_policy=pods.retry_policy,
         description=f"Each {side}'s {spec.training.graph_neighbours} most similar {side}s by cosine of their CTR "
         "embeddings, symmetrically normalised, stored sparse (CSTWA, section 3.3).",
     )

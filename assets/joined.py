@@ -17,6 +17,7 @@ from assets.partitions import DATA_GROUP, daily_partitions, label_days_after
 from assets.receipts import SAMPLES_FILE
 from assets.resources import Platform
 from assets.schemas import column_schema
+from assets.step_pods import LOCAL, StepPods
 from ml.data.dataset import DatasetSpec
 from ml.data.samples import LabelEvents, day_mature, day_start, join_day
 
@@ -28,7 +29,7 @@ _DESCRIPTION = (
 )
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """The asset `joined_samples` of a dataset."""
     partitions = daily_partitions(spec)
     checks = check_specs(NAME, {"joined": "The day's events and conversions were there to be joined."}, partitions)
@@ -43,6 +44,8 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"duckdb", "parquet"},
+        op_tags=pods.other,
+        retry_policy=pods.data_retry_policy,
         description=_DESCRIPTION,
         check_specs=checks,
         output_required=False,

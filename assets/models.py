@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,18 @@ from assets.forms import model_form
 from assets.graphs import GRAPH_FILE
 from assets.partitions import GPU_POOL, MODEL_GROUP, window_before
 from assets.resources import DataRefused, Platform
+from assets.step_pods import LOCAL, StepPods
 from assets.tracking import mirror_training
+from assets.training_children import trained
 from assets.training_runs import (
-    INFRASTRUCTURE_RETRY,
     base_train_spec,
     final_refusals,
     read_json,
-    run_child,
     training_days,
     training_window,
     window_metadata,
 )
-from infra.artifacts import Artifact
+from infra.artifacts import Artifact, Manifest
 from ml.code_version import code_version
 from ml.data.dataset import DatasetSpec
 from ml.data.window import TrainingWindow
@@ -40,7 +41,7 @@ def model_key(model_id: str) -> str:
     return f"models/{model_id}"
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """The asset `cvr_model` of a dataset."""
     form = model_form(spec)
 
@@ -56,7 +57,8 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         ],
         kinds={"pytorch"},
         pool=GPU_POOL,
-        retry_policy=INFRASTRUCTURE_RETRY,
+        op_tags=pods.training,
+        retry_policy=pods.retry_policy,
         description="The conversion model as of the day, trained on the admitted days before it. Its model_id is a "
         "hash of the settings, the receipts of its inputs and the code: what exists is not trained twice.",
     )
@@ -71,16 +73,24 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
             settings = {**config.training_settings(spec), "model": config.model_settings(spec)}
             train = conversion_train_spec(platform, spec, as_of=as_of, window=window, settings=settings)
             model_id = train.identity()
-            known = platform.artifacts.find(model_key(model_id))
-            if known is None:
-                out = run_child(platform, "train", train, folder=folder, log=context.log.info)
+
+            def publish(out: Path) -> Manifest:
                 facts = _facts(train, window, exit_record=read_json(out / "exit.json"))
-                known = platform.artifacts.publish_directory(model_key(model_id), out / "bundle", metadata=facts)
+                manifest = platform.artifacts.publish_directory(model_key(model_id), out / "bundle", metadata=facts)
                 mirror_training(platform, model_id, log=context.log.warning)
-                trained = True
-            else:
-                context.log.info(f"model {model_id} exists: nothing is trained")
-                trained = False
+                return manifest
+
+            known, is_new = trained(
+                platform,
+                train,
+                find=lambda: platform.artifacts.find(model_key(model_id)),
+                publish=publish,
+                run_id=context.run.run_id,
+                folder=folder,
+                # Each of the child's lines names the model that it trains.
+                log=partial(context.log.info, extra={"model_id": model_id}),
+                labels={"dataset": spec.name, "asset": NAME, "partition": context.partition_key},
+            )
             pointer = folder / POINTER_FILE
             pointer.write_text(f'{{"model_id": "{model_id}"}}\n', encoding="utf-8")
             platform.artifacts.publish(
@@ -88,7 +98,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
             )
         shown = {name: known.metadata[name] for name in ("model", "epochs", "seed", "exit")}
         return dg.MaterializeResult(
-            metadata={"model_id": model_id, "trained": trained, **window_metadata(window), **shown}
+            metadata={"model_id": model_id, "trained": is_new, **window_metadata(window), **shown}
         )
 
     return [cvr_model]

@@ -8,8 +8,10 @@ import dagster as dg
 from assets.declaration import chain_asset
 from assets.evaluation import EVALUATION_FILE
 from assets.evaluation import NAME as EVALUATION
+from assets.model_history import history_entry
 from assets.partitions import MODEL_GROUP
 from assets.resources import Platform
+from assets.step_pods import LOCAL, StepPods
 from assets.training_runs import final_refusals
 from infra.registry import BackwardPromotion, Champion, StaleComparison
 from ml.data.dataset import DatasetSpec
@@ -17,7 +19,7 @@ from ml.data.dataset import DatasetSpec
 NAME = "promoted_model"
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """The asset `promoted_model` of a dataset."""
 
     @chain_asset(
@@ -26,6 +28,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         name=NAME,
         deps=[EVALUATION],
         kinds={"registry"},
+        op_tags=pods.other,
         description="The champion after the day's decision: moved to the new model only on evidence, by "
         "compare-and-swap, never back to an older as-of day. Every decision is kept with who, when, why and numbers.",
     )
@@ -35,12 +38,14 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         as_of = date.fromisoformat(context.partition_key)
         with final_refusals():
             champion, decision = _carry_out(platform, as_of, who=f"dagster run {context.run.run_id}")
+        page = history_entry(platform, spec, warn=context.log.warning)
         return dg.MaterializeResult(
             metadata={
                 "decision": decision,
                 "champion": champion.model_id if champion else "none yet",
                 "champion_as_of": champion.as_of.isoformat() if champion else "none yet",
                 "history": _history(platform),
+                "history_page": page,
             }
         )
 

@@ -13,6 +13,7 @@ from assets.label_events import REFUSAL_FILE
 from assets.partitions import DATA_GROUP, daily_partitions
 from assets.resources import Platform
 from assets.schemas import column_schema
+from assets.step_pods import LOCAL, StepPods
 from ml.data.dataset import DatasetSpec
 from ml.data.sources.column_changes import ColumnChanges, column_changes
 from ml.data.sources.source import LandedDay, LogSource
@@ -22,17 +23,19 @@ _LOOK_BACK_DAYS = 31
 _SHOWN_COLUMNS = 100
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """The two raw assets of a dataset."""
     return [
         _raw_asset(
             spec,
+            pods,
             name="raw_events",
             description="Impressions, clicks, carts and favourites of the day as they arrived: typed, named, not yet "
             "judged. A value that cannot be read is kept as text beside its row.",
         ),
         _raw_asset(
             spec,
+            pods,
             name="raw_conversions",
             description="Conversions that happened on the day, whichever day they will be credited to. A log with "
             "label columns has none of its own.",
@@ -40,7 +43,7 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
     ]
 
 
-def _raw_asset(spec: DatasetSpec, *, name: str, description: str) -> dg.AssetsDefinition:
+def _raw_asset(spec: DatasetSpec, pods: StepPods, *, name: str, description: str) -> dg.AssetsDefinition:
     partitions = daily_partitions(spec)
     checks = check_specs(name, {"feed_arrived": "The day's files are there and can be read."}, partitions)
 
@@ -50,6 +53,8 @@ def _raw_asset(spec: DatasetSpec, *, name: str, description: str) -> dg.AssetsDe
         name=name,
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"duckdb", "parquet"},
+        op_tags=pods.other,
+        retry_policy=pods.data_retry_policy,
         description=description,
         check_specs=checks,
         output_required=False,

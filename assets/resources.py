@@ -36,13 +36,23 @@ class Tracking:
 
 
 @dataclass(frozen=True)
+class Prices:
+    """What an hour of a CPU core and of a GPU costs, in `currency`; None where nobody has said: it is not guessed."""
+
+    per_cpu_hour: float | None = None
+    per_gpu_hour: float | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True)
 class Platform:
     """The outside world of one dataset, the same for every asset: laptop and cluster differ in what is put in here.
 
     `feed_root` is where a synthetic log's raw files are generated, `cache_root` holds what can be made again,
     `child_environment` is the whole environment of a computing child (no secret is in it). `dataset_argument` is what
     people give as `--dataset`, for the commands that pages show them. `window_bytes`, `checkpoint_seconds` and
-    `compile_step` say how a training run uses its machine.
+    `compile_step` say how a training run uses its machine, `checkpoints_in_store` whether another machine may go on
+    from what it kept, `prices` what its hours cost, `metrics_port` where Prometheus may read it meanwhile.
     """
 
     objects: ObjectStore
@@ -56,6 +66,9 @@ class Platform:
     window_bytes: int = 2 * 1024**3
     checkpoint_seconds: float = 300
     compile_step: bool = False
+    checkpoints_in_store: bool = False
+    prices: Prices = Prices()
+    metrics_port: int | None = None
 
     @property
     def artifacts(self) -> ArtifactStore:
@@ -81,13 +94,24 @@ class Platform:
         """A folder of its own for one piece of work, removed afterwards."""
         return scratch_folder(self.cache_root / "scratch", purpose=purpose)
 
-    def run_ml(self, verb: str, *, spec: Path, out: Path, on_line: Callable[[str], None]) -> None:
+    def run_ml(
+        self,
+        verb: str,
+        *,
+        spec: Path,
+        out: Path,
+        on_line: Callable[[str], None],
+        check_interrupt: Callable[[], bool] | None = None,
+    ) -> None:
         """Run `python -m ml <verb>` as a child process, so that its memory is given back and its end is an exit code.
 
-        Raises DataRefused where the child refused its input (exit code 2) and ChildFailed for any other failure.
+        Raises DataRefused where the child refused its input (exit code 2), ChildInterrupted where `check_interrupt`
+        said so, and ChildFailed for any other failure.
         """
         command = [sys.executable, "-m", "ml", verb, "--spec", str(spec), "--out", str(out)]
-        result = run_child(command, environment=self.child_environment, on_line=on_line)
+        result = run_child(
+            command, environment=self.child_environment, on_line=on_line, check_interrupt=check_interrupt
+        )
         if result.exit_code == 2:
             raise DataRefused("\n".join(result.last_lines[-20:]))
         result.raise_on_failure()

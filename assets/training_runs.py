@@ -10,16 +10,15 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
+from assets.child_endings import failure_of
 from assets.receipts import admitted_samples, day_standing
 from assets.resources import DataRefused, Platform
 from infra.artifacts import ArtifactMissing
+from infra.child_process import ChildFailed
 from ml.data.dataset import DatasetSpec
 from ml.data.policy import WindowPolicy
 from ml.data.window import TrainingWindow, WindowRefused, choose_window
 from ml.training.spec import TrainingDay, TrainSpec
-
-#: A pod lost or a disk briefly full is worth one more try; refused data is not (`final_refusals`).
-INFRASTRUCTURE_RETRY = dg.RetryPolicy(max_retries=1, delay=10)
 
 
 @contextmanager
@@ -82,12 +81,26 @@ def base_train_spec(
         raise DataRefused(f"the run's settings are wrong: {faults}; correct the form or the dataset spec") from error
 
 
-def run_child(platform: Platform, verb: str, spec: BaseModel, *, folder: Path, log: Callable[[str], None]) -> Path:
-    """Write `spec`, run `python -m ml <verb>` on it and return the folder of what it made."""
+def run_child(
+    platform: Platform,
+    verb: str,
+    spec: BaseModel,
+    *,
+    folder: Path,
+    log: Callable[[str], None],
+    check_interrupt: Callable[[], bool] | None = None,
+) -> Path:
+    """Write `spec`, run `python -m ml <verb>` on it and return the folder of what it made.
+
+    Raises dg.Failure saying why where the child failed, DataRefused where it refused its input, and ChildInterrupted.
+    """
     spec_file = folder / f"{verb}.json"
     spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
     out = folder / verb
-    platform.run_ml(verb, spec=spec_file, out=out, on_line=log)
+    try:
+        platform.run_ml(verb, spec=spec_file, out=out, on_line=log, check_interrupt=check_interrupt)
+    except ChildFailed as failed:
+        raise failure_of(verb, failed, out=out) from failed
     return out
 
 

@@ -29,6 +29,7 @@ from assets.receipts import (
 from assets.resources import Platform
 from assets.review_pages import publish_review, review_address
 from assets.schemas import column_schema
+from assets.step_pods import LOCAL, StepPods
 from data_checks.receipts import FAMILIES, EventCounts, Receipt
 from infra.artifacts import Artifact
 from ml.data.dataset import DatasetSpec
@@ -47,7 +48,7 @@ _TABLES = {VALIDATED: SAMPLES_FILE, QUARANTINED: ROWS_FILE}
 _SKIPPED_DAY = hashlib.sha256(b"").hexdigest()
 
 
-def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
+def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
     """The validated and quarantined samples of a dataset, made together: every row goes to one of them."""
     partitions = daily_partitions(spec)
     checks = check_specs(VALIDATED, {family: _CHECKS[family] for family in FAMILIES}, partitions)
@@ -75,6 +76,8 @@ def build(spec: DatasetSpec) -> list[dg.AssetsDefinition]:
         check_specs=checks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=False,
+        op_tags=pods.other,
+        retry_policy=pods.data_retry_policy,
     )
     def validation(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
         outcomes = []

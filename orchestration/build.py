@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from assets.resources import Platform, Tracking
-from infra.object_store import LocalObjectStore, ObjectStore
+from assets.resources import Platform, Prices, Tracking
 from ml.data.dataset import DatasetSpec
 from orchestration.settings import Settings
 
@@ -13,7 +12,7 @@ def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
     home = settings.dataset_home(spec)
     spec_file = Path(settings.dataset)
     return Platform(
-        objects=_object_store(settings, spec, home),
+        objects=settings.object_store(dataset=spec.name, home=home),
         feed_root=home / "feed",
         cache_root=home / "cache",
         child_environment=settings.child_environment(),
@@ -22,6 +21,16 @@ def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
         window_bytes=int(settings.window_gib * 1024**3),
         checkpoint_seconds=settings.checkpoint_seconds,
         compile_step=settings.compile_step,
+        # A folder of this machine outlives no machine: copies beside it would help nobody.
+        checkpoints_in_store=(
+            settings.store is not None if settings.checkpoints_in_store is None else settings.checkpoints_in_store
+        ),
+        prices=Prices(
+            per_cpu_hour=settings.cpu_hour_price,
+            per_gpu_hour=settings.gpu_hour_price,
+            currency=settings.currency,
+        ),
+        metrics_port=settings.metrics_port,
         tracking=Tracking(
             project=settings.wandb_project,
             online=settings.wandb_api_key is not None,
@@ -31,20 +40,4 @@ def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
         ),
         # Whoever reads a page stands in another folder than who made it.
         dataset_argument=str(spec_file.resolve()) if spec_file.is_file() else settings.dataset,
-    )
-
-
-def _object_store(settings: Settings, spec: DatasetSpec, home: Path) -> ObjectStore:
-    if settings.store is None:
-        return LocalObjectStore(home / "store")
-    from infra.s3_object_store import S3ObjectStore
-
-    bucket, _, prefix = settings.store.removeprefix("s3://").partition("/")
-    return S3ObjectStore(
-        bucket=bucket,
-        prefix="/".join(part for part in (prefix.strip("/"), spec.name) if part),
-        cache=home / "cache" / "s3",
-        endpoint_url=settings.s3_endpoint,
-        # Servers other than AWS rarely have a host name per bucket.
-        path_style=settings.s3_endpoint is not None,
     )

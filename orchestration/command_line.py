@@ -12,6 +12,7 @@ from rich.console import Console
 
 from assets.resources import DataRefused
 from assets.review_pages import publish_review, review_file
+from infra.structured_logs import describe
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import DatasetInvalid
 from ml.models.configs.catalog import model_names
@@ -19,11 +20,14 @@ from orchestration.build import build_platform
 from orchestration.day_arguments import one_day, parse_days
 from orchestration.definitions import build_definitions
 from orchestration.experiment_command import experiment
+from orchestration.history_command import history
 from orchestration.instance import open_instance, prepare_dagster_home
 from orchestration.model_arguments import form_values
 from orchestration.model_list import print_settings
 from orchestration.review import review_day, this_user
+from orchestration.rollback_command import rollback
 from orchestration.runs import RunOutcome, run_data, run_models
+from orchestration.serve_command import serve
 from orchestration.settings import Settings, SettingsInvalid, prepare_process, read_settings
 from orchestration.summary import (
     DaySummary,
@@ -35,12 +39,17 @@ from orchestration.summary import (
     summarize_day,
     summarize_model,
 )
+from orchestration.telling import tell, tell_fault
+from orchestration.tune_command import tune
 
 ALL_WORKED, FAULT, WRONG_ARGUMENTS, DATA_WAS_REFUSED, NO_EVIDENCE = 0, 1, 2, 3, 4
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Daily training of conversion-rate models.")
 app.command()(experiment)
-_terminal = Console(stderr=True)
+app.command()(tune)
+app.command()(history)
+app.command()(rollback)
+app.command()(serve)
 #: A log file is as wide as its lines; 80 columns would cut every cell of the summary.
 _PLAIN_WIDTH = 160
 
@@ -54,7 +63,7 @@ def main() -> None:
     try:
         app()
     except (SettingsInvalid, DatasetInvalid, DataRefused) as error:
-        _terminal.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        tell_fault(str(error))
         sys.exit(WRONG_ARGUMENTS)
 
 
@@ -93,11 +102,11 @@ def run(
     form = form_values(spec, model=model, preset=preset, settings=[*shorthands, *(settings_given or [])])
     with open_instance(settings, spec) as instance:
         platform = build_platform(settings, spec)
-        outcomes = [run_data(definitions, instance, days=data_days, tell=_tell)]
+        outcomes = [run_data(definitions, instance, days=data_days, tell=tell)]
         day_rows = [summarize_day(platform, day) for day in data_days]
         model_rows = []
         for day in model_days:
-            outcome = run_models(definitions, instance, as_of=day, form=form, tell=_tell)
+            outcome = run_models(definitions, instance, as_of=day, form=form, tell=tell)
             outcomes.append(outcome)
             model_rows.append(_model_row(platform, day, outcome, model))
     code = exit_code(outcomes, day_rows, model_rows)
@@ -110,7 +119,7 @@ def run(
         console.print(f"see it in the UI: {ui_command(settings)}", soft_wrap=True, highlight=False)
     for outcome in outcomes:
         if outcome.fault:
-            _terminal.print(outcome.fault, style="red", soft_wrap=True, highlight=False, markup=False)
+            tell_fault(outcome.fault)
     raise typer.Exit(code)
 
 
@@ -157,7 +166,7 @@ def page(
     file = review_file(platform, reviewed)
     if file is None:
         standing = summarize_day(platform, reviewed).standing
-        _tell(f"{reviewed} has no page, as it did not fall short: {standing}")
+        tell(f"{reviewed} has no page, as it did not fall short: {standing}")
     else:
         print(file)
 
@@ -205,6 +214,7 @@ def ui(
         **({"POSTCLICK_DATA": str(settings.data.resolve())} if settings.data else {}),
     }
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
+    command += ["--log-format", "json"] if settings.log_format == "json" else []
     os.execvpe(command[0], command, environment)
 
 
@@ -231,7 +241,9 @@ def ui_command(settings: Settings) -> str:
 def _open(dataset: str | None) -> tuple[Settings, DatasetSpec]:
     settings = read_settings({"dataset": dataset} if dataset else {})
     prepare_process(settings)
-    return settings, settings.dataset_spec()
+    spec = settings.dataset_spec()
+    describe(dataset=spec.name)
+    return settings, spec
 
 
 def _as_of_days(as_of: str | None, data_days: list[date], spec: DatasetSpec) -> list[date]:
@@ -251,7 +263,3 @@ def _model_row(platform: Any, day: date, outcome: RunOutcome, model: str | None)
 def _table_console() -> Console:
     console = Console()
     return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
-
-
-def _tell(line: str) -> None:
-    _terminal.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,6 +1,5 @@
 """The command `postclick experiment`: parses what is asked for and prints the tables; running them is `assets`'."""
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from assets.experiments import ExperimentOutcome, run_experiment
-from assets.resources import DataRefused, Platform
-from assets.training_runs import training_window
+from assets.resources import DataRefused
 from infra.artifacts import ArtifactMissing
-from ml.data.dataset import DatasetSpec
 from ml.data.window import WindowRefused
 from ml.experiments.definitions import METRICS
 from ml.experiments.summary import TableResult
@@ -21,18 +18,14 @@ from ml.experiments.tables.catalog import TABLES
 from ml.experiments.text_tables import figure
 from orchestration.build import build_platform
 from orchestration.day_arguments import one_day
-from orchestration.definitions import build_definitions
-from orchestration.experiment_job import EXPERIMENT_INPUTS, INPUT_ASSETS
 from orchestration.experiment_request import experiment_request
-from orchestration.instance import open_instance
-from orchestration.runs import run_asset_job
-from orchestration.settings import Settings, prepare_process, read_settings
+from orchestration.settings import prepare_process, read_settings
+from orchestration.telling import tell
+from orchestration.training_inputs import require_inputs
 
 ALL_FINISHED, SOME_FAILED = 0, 1
 _LETTERS = "; ".join(f"{table.letter}: {table.title}" for table in TABLES)
 _PLAIN_WIDTH = 200
-
-_terminal = Console(stderr=True)
 
 
 def experiment(
@@ -80,23 +73,12 @@ def experiment(
         raise typer.BadParameter(str(error)) from error
     platform = build_platform(settings, spec)
     try:
-        _require_inputs(platform, settings, spec, day)
-        outcome = run_experiment(platform, spec, request, tell=_tell)
+        require_inputs(platform, settings, spec, day, tell=tell)
+        outcome = run_experiment(platform, spec, request, tell=tell)
     except (WindowRefused, ArtifactMissing) as refusal:
         raise DataRefused(str(refusal)) from refusal
     _print(outcome)
     raise typer.Exit(SOME_FAILED if outcome.failures else ALL_FINISHED)
-
-
-def _require_inputs(platform: Platform, settings: Settings, spec: DatasetSpec, day: date) -> None:
-    """Materialize the as-of day's embeddings and graphs where one is absent; DataRefused says why they cannot be."""
-    if all(platform.artifacts.find(f"{asset}/{day.isoformat()}") for asset in INPUT_ASSETS):
-        return
-    training_window(platform, as_of=day, policy=spec.window)
-    with open_instance(settings, spec) as instance:
-        run = run_asset_job(build_definitions(settings), instance, EXPERIMENT_INPUTS, day=day, tell=_tell)
-    if why := run.refusal or run.fault:
-        raise DataRefused(f"the embeddings and graphs of {day} could not be made: {why}")
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -109,7 +91,7 @@ def _print(outcome: ExperimentOutcome) -> None:
     for table in outcome.tables:
         console.print(_shown(table))
     for failure in outcome.failures:
-        _tell(f"{failure.identity[:16]}: {failure.reason}")
+        tell(f"{failure.identity[:16]}: {failure.reason}")
     console.print(
         f"{outcome.cells} cells, {len(outcome.failures)} failed; see {outcome.pages[0]}",
         soft_wrap=True,
@@ -124,7 +106,3 @@ def _shown(table: TableResult) -> Any:
         figures = (escape(figure(name, row.entries[name])) for name in table.metrics)
         shown.add_row(escape(row.label), *figures, str(len([run for run in row.runs if not run.failure])))
     return shown
-
-
-def _tell(line: str) -> None:
-    _terminal.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -17,6 +17,7 @@ from ml.training.presets import PRESETS
 from orchestration.experiment_request import experiment_request
 from orchestration.review_job import day_of_log
 from orchestration.settings import Settings
+from orchestration.training_ops import training_op
 
 EXPERIMENT = "experiment"
 #: What an experiment reads of its as-of day beside the samples, without a model or a promotion.
@@ -51,7 +52,11 @@ class ExperimentForm(dg.Config):
 def build_experiment_job(settings: Settings, spec: DatasetSpec) -> dg.JobDefinition:
     """The job of a dataset: one op, which goes on where an earlier run of the same folder ended."""
 
-    @dg.op(name="run_tables", description="Trains and judges the cells that are not finished, and writes the tables.")
+    @dg.op(
+        name="run_tables",
+        description="Trains and judges the cells that are not finished, and writes the tables.",
+        **training_op(settings),
+    )
     def run_tables(
         context: dg.OpExecutionContext, config: ExperimentForm, platform: dg.ResourceParam[Platform]
     ) -> None:

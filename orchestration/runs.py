@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
 
+from assets.child_endings import CAUSE
+from infra.structured_logs import installed
 from orchestration.abandoned import end_abandoned, holding
 from orchestration.jobs import BACKFILL_DATA, BACKFILL_MODELS
 
@@ -75,7 +77,8 @@ def _run(
     told_all = threading.Event()
 
     def listen(entry: EventLogEntry) -> None:
-        line = _progress_line(entry)
+        # Where lines are JSON, the run's own log tells this and more, each line with its step and its day.
+        line = None if installed() else _progress_line(entry)
         if line is not None:
             tell(line)
         if entry.dagster_event is not None and entry.dagster_event.event_type in _LAST_EVENTS:
@@ -91,7 +94,7 @@ def _run(
             raise_on_error=False,
             partition_key=partition_key,
             tags=dict(tags or {}),
-            run_config={**_QUIET_CONSOLE, **(run_config or {})},
+            run_config={**({} if installed() else _QUIET_CONSOLE), **(run_config or {})},
         )
     # SQLite tells its listeners from a thread of its own, a little after the run has ended.
     told_all.wait(timeout=_LISTENER_SECONDS)
@@ -117,8 +120,11 @@ def _explain(run_id: str, result: dg.ExecuteInProcessResult) -> RunOutcome:
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
-            if data.user_failure_data is not None:
-                return RunOutcome(run_id=run_id, refusal=data.user_failure_data.description)
+            said = data.user_failure_data
+            if said is not None and CAUSE not in said.metadata:
+                return RunOutcome(run_id=run_id, refusal=said.description)
+            if said is not None:
+                return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {said.description}")
             error = data.error.cause or data.error if data.error else None
             return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {error.message if error else 'failed'}")
     return RunOutcome(run_id=run_id, fault=f"run {run_id} failed; its events are in the UI")

@@ -31,6 +31,11 @@ class Judged(SimpleNamespace):
         )
 
 
+def _history_entry(platform: Platform, spec: DatasetSpec, *, warn: Callable[[str], None]) -> dg.MetadataValue[Any]:
+    newest = platform.registry.history()[-1]
+    return dg.MetadataValue.path(f"page after decision {newest.decision_id}, {newest.kind}")
+
+
 @pytest.fixture
 def promote(
     platform: Platform,
@@ -41,6 +46,8 @@ def promote(
 ) -> Callable[..., dg.ExecuteInProcessResult]:
     """promote(challenger, champion, decision, as_of): runs the asset on such an evaluation."""
     monkeypatch.setattr("ml.evaluation.evaluate.Evaluation", Judged)
+    # Of such evaluations no page can be drawn; what the page shows is test_model_history's.
+    monkeypatch.setattr("assets.promotion.history_entry", _history_entry)
 
     def run(challenger: str, champion: str, decision: str, *, as_of: date = AS_OF) -> dg.ExecuteInProcessResult:
         (tmp_path / "evaluation.json").write_text(f"{challenger} {champion} {decision}")
@@ -160,3 +167,12 @@ def test_without_an_evaluation_there_is_nothing_to_carry_out(
     )
     assert "materialize evaluation_report of 2026-01-09" in refusal(result)
     assert platform.registry.champion() is None
+
+
+@pytest.mark.parametrize("decision", ["promoted", "rejected", "insufficient_evidence", "unchanged"])
+def test_every_decision_is_followed_by_the_page_that_shows_it(promote: Callable[..., Any], decision: str):
+    promote("first", "none", "promoted")
+    model = "first" if decision == "unchanged" else "second"
+    [shown] = promote(model, "first", decision).asset_materializations_for_node("promoted_model")
+    told = "00000001, promoted" if decision == "unchanged" else f"00000002, {decision}"
+    assert shown.metadata["history_page"].value == f"page after decision {told}"

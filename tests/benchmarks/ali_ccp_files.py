@@ -39,7 +39,8 @@ COPY (
             h,
             list_filter(
                 [
-                    CASE WHEN hash(n, 'known') % 1000 >= 3 THEN format('101{b}{{}}{c}1.0', 1 + hash(n, {seed}, 'user') % {users}) END,
+                    CASE WHEN hash(n, 'known') % 1000 >= 3
+                        THEN format('101{b}{{}}{c}1.0', 1 + hash(n, {seed}, 'user') % {users}) END,
                     format('129{b}{{}}{c}1.0', 3864880 + h % 8)
                 ]
                 || CASE WHEN h % 100 >= 13 THEN [
@@ -131,7 +132,9 @@ COPY (
         FROM labels
     ),
     rows AS (
-        SELECT n, click, conversion, common_index, CASE WHEN h % 3 = 0 THEN listed[5:] || listed[:4] ELSE listed END AS items
+        SELECT
+            n, click, conversion, common_index,
+            CASE WHEN h % 3 = 0 THEN listed[5:] || listed[:4] ELSE listed END AS items
         FROM features
     )
     SELECT

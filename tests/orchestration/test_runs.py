@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.child_endings import CAUSE
 from orchestration.instance import open_instance, prepare_dagster_home
 from orchestration.jobs import BACKFILL_MODELS
 from orchestration.runs import run_models
@@ -34,6 +35,12 @@ def definitions(raised: Exception | None, seen: list[Any]) -> dg.Definitions:
         (None, None, None),
         (dg.Failure("too few days", allow_retries=False), "too few days", None),
         (RuntimeError("disk full"), None, "disk full"),
+        # A child that ended badly says why as a refusal does, and yet nothing was refused.
+        (
+            dg.Failure("train: out of memory", metadata={CAUSE: "out_of_memory"}),
+            None,
+            "cvr_model: train: out of memory",
+        ),
     ],
 )
 def test_an_outcome_is_nothing_a_refusal_or_a_fault(raised: Exception | None, refusal: str | None, fault: str | None):

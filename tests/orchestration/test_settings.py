@@ -1,5 +1,6 @@
 """Settings: every wrong variable is named with value and remedy, and secrets go to the tracking child alone."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -20,10 +21,15 @@ SECRET = "a-key-that-nobody-may-see-0123456789"
         ("POSTCLICK_THREADS", "0", "greater than or equal to 1"),
         ("POSTCLICK_THREADS", "two", "valid integer"),
         ("POSTCLICK_DEVICE", "tpu", "'cpu' or 'cuda'"),
+        ("POSTCLICK_CPU_HOUR_PRICE", "-0.1", "greater than or equal to 0"),
+        ("POSTCLICK_GPU_HOUR_PRICE", "cheap", "valid number"),
+        ("POSTCLICK_GPU_HOUR_PRICE", "nan", "finite number"),
         ("POSTCLICK_STORE", "gs://bucket", "s3://bucket or s3://bucket/prefix"),
         ("POSTCLICK_STORE", "s3://", "s3://bucket or s3://bucket/prefix"),
-        ("POSTCLICK_EXECUTOR", "k8s", "'in_process' or 'multiprocess'"),
+        ("POSTCLICK_EXECUTOR", "k8s", "'in_process', 'multiprocess' or 'kubernetes'"),
         ("POSTCLICK_WANDB_PROJECT", "", "at least 1 character"),
+        ("POSTCLICK_LOG_FORMAT", "xml", "'text' or 'json'"),
+        ("POSTCLICK_METRICS_PORT", "0", "greater than or equal to 1"),
         ("POSTCLICK_TRACKING_TIMEOUT_SECONDS", "-1", "greater than 0"),
         ("POSTCLICK_TRACKING_TIMEOUT_SECONDS", "86400", "less than or equal to 3600"),
     ],
@@ -118,6 +124,32 @@ def test_no_text_shows_the_key(monkeypatch: pytest.MonkeyPatch, spec: DatasetSpe
     with pytest.raises(SettingsInvalid) as error:
         read_settings()
     assert SECRET not in str(error.value)
+
+
+def test_metrics_without_a_client_name_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("POSTCLICK_METRICS_PORT", "9464")
+    assert read_settings().metrics_port == 9464
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingsInvalid, match=r"POSTCLICK_METRICS_PORT.*prometheus-client: pip install"):
+        read_settings()
+
+
+def test_every_secret_is_kept_out_of_what_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+):
+    webhook = "https://hooks.example/secret-part"
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("POSTCLICK_ALERT_WEBHOOK", webhook)
+    names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DAGSTER_PG_PASSWORD")
+    for name in names:
+        monkeypatch.setenv(name, f"{name}-value")
+    settings = read_settings({"home": tmp_path})
+    secrets = {SECRET, webhook, *(f"{name}-value" for name in names)}
+    assert set(settings.secrets()) == secrets
+    prepare_process(settings)
+    logging.getLogger("any").warning("leaked: %s", " ".join(secrets))
+    assert "leaked" in caplog.text
+    assert not any(secret in caplog.text for secret in secrets)
 
 
 def test_the_process_keeps_what_was_set_and_gets_the_rest(monkeypatch: pytest.MonkeyPatch):
