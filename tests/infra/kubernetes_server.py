@@ -142,11 +142,12 @@ class KubernetesServer:
         self, method: str, path: str, body: dict[str, Any] | None = None, *, token: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         """One request by the administrator, or by whoever holds `token`: HTTP status and answer, refusals included."""
+        content = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
         request = urllib.request.Request(
             self.server + path,
             data=None if body is None else json.dumps(body).encode(),
             method=method,
-            headers={"Authorization": f"Bearer {token or self._token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {token or self._token}", "Content-Type": content},
         )
         context = ssl.create_default_context(cafile=str(self._authorities))
         try:

@@ -69,10 +69,9 @@ def test_what_is_written_to_is_a_volume():
 def test_the_code_server_is_the_default_and_is_asked_for_its_health_on_its_port():
     command = json.loads(only("runtime", "CMD"))
     health = json.loads(only("runtime", "HEALTHCHECK").partition(" CMD ")[2])
-    assert command[:3] == ["dagster", "api", "grpc"]
+    assert command[:2] == ["postclick", "serve"]
     assert health[:3] == ["dagster", "api", "grpc-health-check"]
     assert command[command.index("--port") + 1] == health[health.index("--port") + 1] == "4000"
-    assert command[-1] == tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]["module_name"]
     assert json.loads(only("runtime", "ENTRYPOINT")) == ["tini", "--"], "any other command is run as it is given"
 
 

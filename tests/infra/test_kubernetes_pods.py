@@ -106,9 +106,12 @@ def test_every_server_is_probed(overlay: str):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_who_talks_to_the_kubernetes_api_holds_a_token(overlay: str):
+def test_only_who_loads_the_run_launcher_holds_a_token(overlay: str):
     held = {name for name, template in pod_templates(overlay) if template["spec"]["automountServiceAccountToken"]}
-    assert held == {"postclick-daemon", "postclick-webserver", "run", "data-step", "training-step"}
+    assert held == {"postclick-code", "postclick-daemon", "postclick-webserver", "run", "data-step", "training-step"}
+    bindings = [item for item in objects(overlay) if item["kind"] == "RoleBinding"]
+    may = {subject["name"] for binding in bindings for subject in binding["subjects"]}
+    assert may == {"postclick-control", "postclick-runner"}, "the code server's token allows nothing"
     accounts = {item["metadata"]["name"] for item in objects(overlay) if item["kind"] == "ServiceAccount"}
     for name, template in pod_templates(overlay):
         account = template["spec"].get("serviceAccountName")
