@@ -4,31 +4,29 @@ import json
 import os
 import shlex
 import sys
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from assets.resources import DataRefused
-from assets.review_pages import publish_review, review_file
-from infra.structured_logs import describe
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import DatasetInvalid
 from ml.models.configs.catalog import model_names
 from orchestration.build import build_platform
-from orchestration.day_arguments import one_day, parse_days
+from orchestration.dataset_option import DatasetOption, open_dataset
+from orchestration.day_arguments import parse_days
+from orchestration.day_commands import list_days, page, review
 from orchestration.definitions import build_definitions
 from orchestration.experiment_command import experiment
 from orchestration.history_command import history
 from orchestration.instance import open_instance, prepare_dagster_home
 from orchestration.model_arguments import form_values
 from orchestration.model_list import print_settings
-from orchestration.review import review_day, this_user
 from orchestration.rollback_command import rollback
 from orchestration.runs import RunOutcome, run_data, run_models
 from orchestration.serve_command import serve
-from orchestration.settings import Settings, SettingsInvalid, prepare_process, read_settings
+from orchestration.settings import Settings, SettingsInvalid
 from orchestration.summary import (
     DaySummary,
     ModelSummary,
@@ -38,6 +36,7 @@ from orchestration.summary import (
     refused_model,
     summarize_day,
     summarize_model,
+    table_console,
 )
 from orchestration.telling import tell, tell_fault
 from orchestration.tune_command import tune
@@ -49,13 +48,10 @@ app.command()(experiment)
 app.command()(tune)
 app.command()(history)
 app.command()(rollback)
+app.command()(review)
+app.command()(page)
+app.command(name="days")(list_days)
 app.command()(serve)
-#: A log file is as wide as its lines; 80 columns would cut every cell of the summary.
-_PLAIN_WIDTH = 160
-
-DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="A dataset spec: its path or, if it ships, its name.")
-]
 
 
 def main() -> None:
@@ -94,7 +90,7 @@ def run(
 
     Exit codes: 0 all worked, 1 a fault, 2 wrong arguments, 3 data was refused, 4 nothing promoted for lack of evidence.
     """
-    settings, spec = _open(dataset)
+    settings, spec = open_dataset(dataset)
     definitions = build_definitions(settings)
     data_days = parse_days(days, spec)
     model_days = [] if data_only else _as_of_days(as_of, data_days, spec)
@@ -113,7 +109,7 @@ def run(
     if as_json_only:
         print(json.dumps(as_json(day_rows, model_rows), indent=1))
     else:
-        console = _table_console()
+        console = table_console()
         print_days(console, day_rows)
         print_models(console, model_rows)
         console.print(f"see it in the UI: {ui_command(settings)}", soft_wrap=True, highlight=False)
@@ -123,54 +119,6 @@ def run(
     raise typer.Exit(code)
 
 
-@app.command()
-def review(
-    day: Annotated[str, typer.Option(help="The day that was reviewed.")],
-    reason: Annotated[str, typer.Option(help="Why; kept with the decision.")],
-    accept: Annotated[bool, typer.Option("--accept", help="Train on the admitted rows of this receipt.")] = False,
-    exclude: Annotated[bool, typer.Option("--exclude", help="Keep the day out of training.")] = False,
-    revoke: Annotated[bool, typer.Option("--revoke", help="Undo every decision made on the day so far.")] = False,
-    dataset: DatasetOption = None,
-) -> None:
-    """Accept or exclude a day, or revoke what was decided: appended to the day's record, shown on its asset."""
-    settings, spec = _open(dataset)
-    chosen = [name for name, given in (("accept", accept), ("exclude", exclude), ("revoke", revoke)) if given]
-    if len(chosen) != 1:
-        raise typer.BadParameter("give one of --accept, --exclude and --revoke")
-    reviewed = one_day(day, spec)
-    platform = build_platform(settings, spec)
-    with open_instance(settings, spec) as instance:
-        review_day(
-            platform,
-            spec,
-            instance,
-            day=reviewed,
-            decision=chosen[0],
-            reason=reason,
-            reviewer=this_user(),
-            decided_at=datetime.now(UTC),
-        )
-    print_days(_table_console(), [summarize_day(platform, reviewed)])
-
-
-@app.command()
-def page(
-    day: Annotated[str, typer.Option(help="The day to look at.")],
-    dataset: DatasetOption = None,
-) -> None:
-    """Write the review page of a day that fell short anew, with the models there are by now, and print where it is."""
-    settings, spec = _open(dataset)
-    reviewed = one_day(day, spec)
-    platform = build_platform(settings, spec)
-    publish_review(platform, spec, reviewed)
-    file = review_file(platform, reviewed)
-    if file is None:
-        standing = summarize_day(platform, reviewed).standing
-        tell(f"{reviewed} has no page, as it did not fall short: {standing}")
-    else:
-        print(file)
-
-
 @app.command(name="models")
 def list_models(
     name: Annotated[str | None, typer.Argument(help="A model, to see its hyper-parameters.")] = None,
@@ -178,24 +126,7 @@ def list_models(
     """List the models that can be trained, or what can be set of one: name, default, meaning and the paper's value."""
     if name is not None and name not in model_names():
         raise typer.BadParameter(f"model {name!r} is unknown; there are {', '.join(model_names())}")
-    print_settings(_table_console(), name)
-
-
-@app.command(name="days")
-def list_days(
-    dataset: DatasetOption = None,
-    last: Annotated[int | None, typer.Option(min=1, help="The newest N days alone.")] = None,
-    as_json_only: Annotated[bool, typer.Option("--json")] = False,
-) -> None:
-    """List the days that have a receipt: rows, the rule that weighs most, verdict, maturity, decision and standing."""
-    settings, spec = _open(dataset)
-    platform = build_platform(settings, spec)
-    keys = sorted(key.rpartition("/")[2] for key in platform.artifacts.keys("validated_samples/"))
-    rows = [summarize_day(platform, date.fromisoformat(key)) for key in keys[-last if last else 0 :]]
-    if as_json_only:
-        print(json.dumps({"days": [row.model_dump(mode="json") for row in rows]}, indent=1))
-    else:
-        print_days(_table_console(), rows)
+    print_settings(table_console(), name)
 
 
 @app.command()
@@ -205,7 +136,7 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Start Dagster's UI and daemon on what the dataset's runs have made."""
-    settings, spec = _open(dataset)
+    settings, spec = open_dataset(dataset)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(prepare_dagster_home(settings, spec)),
@@ -238,14 +169,6 @@ def ui_command(settings: Settings) -> str:
     return shlex.join([program, "ui", "--dataset", settings.dataset])
 
 
-def _open(dataset: str | None) -> tuple[Settings, DatasetSpec]:
-    settings = read_settings({"dataset": dataset} if dataset else {})
-    prepare_process(settings)
-    spec = settings.dataset_spec()
-    describe(dataset=spec.name)
-    return settings, spec
-
-
 def _as_of_days(as_of: str | None, data_days: list[date], spec: DatasetSpec) -> list[date]:
     if as_of is not None:
         return parse_days(as_of, spec)
@@ -258,8 +181,3 @@ def _model_row(platform: Any, day: date, outcome: RunOutcome, model: str | None)
     if outcome.fault:
         return refused_model(day, model, outcome.fault, decision="failed")
     return summarize_model(platform, day)
-
-
-def _table_console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)

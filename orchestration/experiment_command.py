@@ -17,9 +17,9 @@ from ml.experiments.summary import TableResult
 from ml.experiments.tables.catalog import TABLES
 from ml.experiments.text_tables import figure
 from orchestration.build import build_platform
+from orchestration.dataset_option import DatasetOption, open_dataset
 from orchestration.day_arguments import one_day
 from orchestration.experiment_request import experiment_request
-from orchestration.settings import prepare_process, read_settings
 from orchestration.telling import tell
 from orchestration.training_inputs import require_inputs
 
@@ -30,7 +30,7 @@ _PLAIN_WIDTH = 200
 
 def experiment(
     as_of: Annotated[str, typer.Option(help="The judged day; models are trained on the days before it.")],
-    dataset: Annotated[str | None, typer.Option(help="A dataset spec: its path or, if it ships, its name.")] = None,
+    dataset: DatasetOption = None,
     models: Annotated[str | None, typer.Option(help="The tables' rows of these models alone, by comma.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each row: seeds 0 to n − 1.")] = 5,
     preset: Annotated[
@@ -50,9 +50,7 @@ def experiment(
     Run it again to go on: what is finished is not run again. Exit codes: 0 all cells finished, 1 some failed, 2 wrong
     arguments, or data that was refused.
     """
-    settings = read_settings({"dataset": dataset} if dataset else {})
-    prepare_process(settings)
-    spec = settings.dataset_spec()
+    settings, spec = open_dataset(dataset)
     day = one_day(as_of, spec)
     try:
         request = experiment_request(

@@ -12,7 +12,7 @@ from rich.table import Table
 from assets.model_history import publish_history, write_page
 from ml.report.history_day import VERDICTS, HistoryDay, ModelNumbers, TaskNumbers
 from orchestration.build import build_platform
-from orchestration.settings import prepare_process, read_settings
+from orchestration.dataset_option import DatasetOption, open_dataset
 
 _PLAIN_WIDTH = 160
 _RED = ("rejected", "data_refused", "unreadable", "not_carried_out")
@@ -26,7 +26,7 @@ _QUIET = {
 
 
 def history(
-    dataset: Annotated[str | None, typer.Option("--dataset", help="A dataset spec: its path or its name.")] = None,
+    dataset: DatasetOption = None,
     last: Annotated[int, typer.Option(min=1, help="Days that the table shows, the newest.")] = 14,
     out: Annotated[Path | None, typer.Option(help="Write the page to this file instead of the store.")] = None,
 ) -> None:
@@ -34,9 +34,7 @@ def history(
 
     Exit codes: 0 written, 1 a fault, 2 wrong arguments.
     """
-    settings = read_settings({"dataset": dataset} if dataset else {})
-    prepare_process(settings)
-    spec = settings.dataset_spec()
+    settings, spec = open_dataset(dataset)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{out} is no place for a file: give the path of one in a folder that exists")
     platform = build_platform(settings, spec)

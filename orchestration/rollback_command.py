@@ -6,25 +6,23 @@ import typer
 from rich.console import Console
 
 from orchestration.build import build_platform
+from orchestration.dataset_option import DatasetOption, open_dataset
 from orchestration.instance import open_instance
 from orchestration.review import this_user
 from orchestration.rollback import PREVIOUS, roll_back
-from orchestration.settings import prepare_process, read_settings
 from orchestration.telling import tell
 
 
 def rollback(
     reason: Annotated[str, typer.Option(help="Why; kept with the decision.")],
     to: Annotated[str, typer.Option(help="`previous`, or a former champion's model_id.")] = PREVIOUS,
-    dataset: Annotated[str | None, typer.Option(help="A dataset spec: its path or, if it ships, its name.")] = None,
+    dataset: DatasetOption = None,
 ) -> None:
     """Make a former champion the champion again; the decision is appended to the history.
 
     Exit codes: 0 it is the champion, 2 wrong arguments, or a model that cannot be rolled back to.
     """
-    settings = read_settings({"dataset": dataset} if dataset else {})
-    prepare_process(settings)
-    spec = settings.dataset_spec()
+    settings, spec = open_dataset(dataset)
     platform = build_platform(settings, spec)
     with open_instance(settings, spec) as instance:
         champion = roll_back(

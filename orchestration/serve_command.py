@@ -11,11 +11,11 @@ import dagster as dg
 import typer
 
 from assets.partitions import GPU_POOL
-from infra.structured_logs import describe
 from ml.data.dataset import DatasetSpec
 from orchestration.build import build_platform
+from orchestration.dataset_option import DatasetOption, open_dataset
 from orchestration.instance import open_instance
-from orchestration.settings import Settings, hand_on_dataset, prepare_process, read_settings
+from orchestration.settings import Settings, hand_on_dataset
 from orchestration.telling import tell
 
 if TYPE_CHECKING:
@@ -26,13 +26,10 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the code server (gRPC).")] = 4000,
     host: Annotated[str, typer.Option(help="Address to listen on; who reaches it can start runs.")] = "127.0.0.1",
     location_name: Annotated[str, typer.Option(help="What Dagster calls the code location.")] = "postclick",
-    dataset: Annotated[str | None, typer.Option(help="A dataset spec: its path or, if it ships, its name.")] = None,
+    dataset: DatasetOption = None,
 ) -> None:
     """Serve the code location as `dagster api grpc` does, and metrics where POSTCLICK_METRICS_PORT says so."""
-    settings = read_settings({"dataset": dataset} if dataset else {})
-    prepare_process(settings)
-    spec = settings.dataset_spec()
-    describe(dataset=spec.name)
+    settings, spec = open_dataset(dataset)
     hand_on_dataset(settings)
     with ExitStack() as stack:
         if settings.metrics_port is not None:

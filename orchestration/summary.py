@@ -18,6 +18,8 @@ from assets.training_runs import read_json
 from data_checks.decisions import standing
 from data_checks.review import failed_by_weight
 
+_PLAIN_WIDTH = 160
+
 
 class DaySummary(BaseModel):
     """A day of data. `verdict` is the receipt's, `usable` whether it is trained on, `decision` the one in force.
@@ -187,3 +189,9 @@ def _auc(value: float | None, ceiling: float | None) -> str:
     if value is None:
         return "not measurable"
     return f"{value:.4f}" if ceiling is None else f"{value:.4f} of {ceiling:.4f}"
+
+
+def table_console() -> Console:
+    """The console for tables; a log file is as wide as its lines, and 80 columns would cut every cell."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)

@@ -21,8 +21,8 @@ from ml.tuning.pages import INDEX_FILE, ranked_trials
 from ml.tuning.records import StudyRecord
 from ml.tuning.search_space import parse_assignments
 from orchestration.build import build_platform
+from orchestration.dataset_option import DatasetOption, open_dataset
 from orchestration.day_arguments import one_day
-from orchestration.settings import prepare_process, read_settings
 from orchestration.telling import tell
 from orchestration.training_inputs import require_inputs
 from orchestration.tune_request import read_space_file, tune_request
@@ -36,7 +36,7 @@ _LISTED = 10
 
 def tune(
     as_of: Annotated[str, typer.Option(help="Trials are trained on the window before this day, which is not read.")],
-    dataset: Annotated[str | None, typer.Option(help="A dataset spec: its path or, if it ships, its name.")] = None,
+    dataset: DatasetOption = None,
     model: Annotated[
         str | None, typer.Option(help="Model to search for (see `postclick models`); the dataset spec's if absent.")
     ] = None,
@@ -71,9 +71,7 @@ def tune(
     Run it again to go on: trials that have ended are kept. Exit codes: 0 done, 1 no trial is complete, 2 wrong
     arguments, or data that was refused.
     """
-    settings = read_settings({"dataset": dataset} if dataset else {})
-    prepare_process(settings)
-    spec = settings.dataset_spec()
+    settings, spec = open_dataset(dataset)
     day = one_day(as_of, spec)
     try:
         if sweep_trial is not None:

@@ -314,6 +314,8 @@ def test_a_training_that_is_told_to_end_keeps_its_checkpoint_for_the_next_machin
 
     def delete() -> None:
         bench.wait_for_attempts(1)
+        # What a child has said and nobody has read is lost with its parent.
+        wait_until(lambda: "goes on from step 0" in bench.messages())
         bench.cluster.take_away(bench.cluster.job(), signal.SIGTERM)
 
     assert bench.run(delete, job="trains_in_store")
