@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
+from assets import training_children
 from assets.kept_checkpoints import checkpoints_key
 from assets.resources import Platform
 from assets.training_children import ORPHANED, trained
@@ -54,6 +55,19 @@ def bench(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         def calls(self) -> int:
             file = stand_in / "calls"
             return len(file.read_text().splitlines()) if file.exists() else 0
+
+        def taken_over_by(self, holder: str) -> threading.Thread:
+            """Another takes the lease as soon as the child works."""
+
+            def take_over() -> None:
+                while "working" not in self.told:
+                    time.sleep(0.02)
+                taker = Leases(self.objects, seconds=0.0, sleep=lambda _: None)
+                assert taker.acquire(f"training/{'i' * 64}", holder=holder) is not None
+
+            thread = threading.Thread(target=take_over)
+            thread.start()
+            return thread
 
         def train(self, *, in_store: bool, run_id: str = "r1", **changes: Any) -> Any:
             own = dataclasses.replace(
@@ -106,19 +120,24 @@ def test_a_child_whose_lease_was_taken_is_ended_and_the_run_is_not_retried(bench
     monkeypatch.setattr(Leases.__init__, "__kwdefaults__", {**Leases.__init__.__kwdefaults__, "seconds": 0.3})
     bench.slow.touch()
 
-    def take_over() -> None:
-        while "working" not in bench.told:
-            time.sleep(0.02)
-        taker = Leases(bench.objects, seconds=0.0, sleep=lambda _: None)
-        assert taker.acquire(f"training/{'i' * 64}", holder="another") is not None
-
-    thread = threading.Thread(target=take_over)
-    thread.start()
+    thread = bench.taken_over_by("another")
     with pytest.raises(dg.Failure, match="another run has taken over") as failure:
         bench.train(in_store=True)
     thread.join()
     assert failure.value.allow_retries is False
     assert bench.objects.exists(f"{checkpoints_key('i' * 64)}/manifest.json") is False
+
+
+def test_a_child_that_finishes_after_its_lease_was_taken_stores_nothing(bench: Any, monkeypatch: pytest.MonkeyPatch):
+    def taken_meanwhile(*_: Any, **__: Any) -> Path:
+        taker = Leases(bench.objects, seconds=0.0, sleep=lambda _: None)
+        assert taker.acquire(f"training/{'i' * 64}", holder="another") is not None
+        return Path("never read")
+
+    monkeypatch.setattr(training_children, "run_child", taken_meanwhile)
+    with pytest.raises(dg.Failure, match="another run has taken over"):
+        bench.train(in_store=True)
+    assert list(bench.objects.list_keys("models/")) == []
 
 
 def test_an_orphan_of_the_same_run_ends_without_a_word(bench: Any, monkeypatch: pytest.MonkeyPatch):
@@ -133,14 +152,7 @@ def test_an_orphan_of_the_same_run_ends_without_a_word(bench: Any, monkeypatch: 
         ended.append(code)
         raise Ended
 
-    def take_over() -> None:
-        while "working" not in bench.told:
-            time.sleep(0.02)
-        taker = Leases(bench.objects, seconds=0.0, sleep=lambda _: None)
-        assert taker.acquire(f"training/{'i' * 64}", holder="run r1 on another-node") is not None
-
-    thread = threading.Thread(target=take_over)
-    thread.start()
+    thread = bench.taken_over_by("run r1 on another-node")
     with pytest.raises(Ended):
         bench.train(in_store=True, end_process=end)
     thread.join()
