@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test ui lint bench clean
+.PHONY: setup demo test cluster-test ui lint bench clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,11 @@ demo: setup
 # A worker a core; each takes about a gigabyte, so that more than four are not for every machine.
 test: setup
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+# In pods on a real control plane; prints a table of faults and outcomes. KUBEBUILDER_ASSETS names the folder of
+# kube-apiserver, kube-controller-manager and kube-scheduler. Debian: etcd-server kubectl postgresql-15 ceph radosgw.
+cluster-test: setup
+	KUBEBUILDER_ASSETS="$(KUBEBUILDER_ASSETS)" $(BIN)/python -m pytest -q -m cluster tests/cluster
 
 ui: setup
 	$(BIN)/postclick ui

@@ -94,6 +94,16 @@ class KeptCheckpoints:
                 self._log(f"the lease could not be renewed, and is tried again: {fault}")
             self.keep()
 
+    def confirm(self) -> None:
+        """Ask the store whether the lease is held still, so that `lost` tells of now and not of the last renewal.
+
+        Raises ObjectStoreError where the store does not answer.
+        """
+        try:
+            self._leases.renew(self._lease)
+        except LeaseLost as loss:
+            self._lose(loss)
+
     def finish(self) -> None:
         """End `watch`."""
         self._finished.set()

@@ -67,6 +67,10 @@ def trained(
         try:
             with _served(platform, train, labels, folder=folder, log=log):
                 out = run_child(platform, "train", train, folder=folder, log=log, check_interrupt=kept.lost)
+            # A machine that stood still may have slept through the loss and finished before the next renewal.
+            kept.confirm()
+            if kept.lost():
+                raise ChildInterrupted("the training was taken over before its result was stored")
         except ChildInterrupted as interrupted:
             if kept.taken_by is not None and kept.taken_by.startswith(this_run):
                 end_process(ORPHANED)

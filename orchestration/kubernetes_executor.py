@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import dagster as dg
@@ -11,10 +12,13 @@ from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
+from sqlalchemy.exc import OperationalError
 
 from orchestration.pod_settings import PodSettings
 from orchestration.pod_steps import LOOK_SECONDS, PodSteps
 
+#: A database that is restarted, or fails over, is back by then.
+DATABASE_SECONDS = 120
 _BEGUN = (
     dg.DagsterEventType.STEP_WORKER_STARTING,
     dg.DagsterEventType.STEP_START,
@@ -33,12 +37,25 @@ class ResumableExecutor(StepDelegatingExecutor):
     def _pop_events(
         self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]
     ) -> Sequence[dg.DagsterEvent]:
-        events = super()._pop_events(instance, run_id, seen_storage_ids)
+        events = self._events_of_a_living_database(instance, run_id, seen_storage_ids)
         storage = instance.event_log_storage
         if storage.supports_global_concurrency_limits:
             for step_key in _ended_steps(events):
                 storage.free_concurrency_slot_for_step(run_id, step_key)
         return events
+
+    def _events_of_a_living_database(
+        self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]
+    ) -> Sequence[dg.DagsterEvent]:
+        """dagster itself asks again where it cannot connect; a connection cut in a query would end run and steps."""
+        end = time.monotonic() + DATABASE_SECONDS
+        while True:
+            try:
+                return super()._pop_events(instance, run_id, seen_storage_ids)
+            except OperationalError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(1)
 
 
 def _ended_steps(events: Sequence[dg.DagsterEvent]) -> list[str]:
