@@ -1,9 +1,9 @@
 """The record of how a run ended: what it cost is measured, and records of older versions still load."""
 
 import json
-import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -26,10 +26,11 @@ def test_cpu_seconds_count_this_process_and_the_children_it_has_waited_for():
     spin = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
     subprocess.run([sys.executable, "-c", spin], check=True)
     assert cpu_seconds() - before >= 0.5
-    before, start = cpu_seconds(), os.times()
-    while sum(os.times()[:2]) - sum(start[:2]) < 0.2:
+    before, start = cpu_seconds(), time.process_time()
+    while time.process_time() - start < 0.2:
         pass
-    assert cpu_seconds() - before >= 0.19
+    # The kernel shares its ticks out between user and system time, and rounds.
+    assert cpu_seconds() - before >= 0.15
 
 
 @pytest.fixture
