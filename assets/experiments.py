@@ -14,6 +14,7 @@ from assets.experiment_cells import Workplace
 from assets.models import conversion_train_spec
 from assets.receipts import admitted_samples, day_standing
 from assets.resources import DataRefused, Platform
+from assets.setting_faults import faults_in_words
 from assets.training_runs import training_window
 from ml.data.dataset import DatasetSpec
 from ml.experiments.cells import Cell, CellFailure
@@ -132,7 +133,7 @@ class _Plan:
         try:
             cells = [self._cell(row, seed) for seed in range(self._request.seeds)]
         except ValidationError as error:
-            return PlannedRow(row=row, refusal=_in_words(error))
+            return PlannedRow(row=row, refusal=faults_in_words(error, shows_found=False))
         except (CellFailed, DataRefused) as refusal:
             return PlannedRow(row=row, refusal=str(refusal))
         self.cells |= {cell.identity: cell for cell in cells}
@@ -177,10 +178,3 @@ def _notes(spec: DatasetSpec, table: TableDefinition, *, window_days: int, matur
     if "calibration" in names and not any(field.bias for field in spec.fields):
         notes.append("No field is tagged as display bias: model calibration has no bias network.")
     return tuple(notes)
-
-
-def _in_words(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in error.errors(include_url=False)
-    )

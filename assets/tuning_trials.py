@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from assets.cell_children import CellFailed, remove, run_cell_child, shared_runtime
 from assets.models import conversion_train_spec
 from assets.resources import Platform
+from assets.setting_faults import faults_in_words
 from assets.training_runs import training_window
 from infra.child_process import ChildInterrupted
 from ml.data.dataset import DatasetSpec
@@ -130,16 +131,7 @@ class Trials:
         try:
             return TrainSpec.model_validate({**values, **changes})
         except ValidationError as error:
-            raise TrialFailed(in_words(error)) from error
-
-
-def in_words(error: ValidationError) -> str:
-    """Each wrong setting with its value."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
-        f" (found {fault['input']!r})"
-        for fault in error.errors(include_url=False)
-    )
+            raise TrialFailed(faults_in_words(error)) from error
 
 
 def _take(reader: EpochReader, watch: Watch) -> None:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from assets.experiments import ExperimentRequest
+from assets.setting_faults import faults_in_words
 from ml.data.dataset import DatasetSpec
 from ml.experiments.scheduling import CoreBudget
 from ml.experiments.tables.catalog import table_letters
@@ -61,7 +62,7 @@ def experiment_request(
             keep_models=keep_models,
         )
     except ValidationError as error:
-        raise ValueError(_in_words(error)) from error
+        raise ValueError(faults_in_words(error, whole="experiment")) from error
 
 
 def shared_settings(given: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -90,18 +91,10 @@ def shared_settings(given: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any
     try:
         TrainingSettings.model_validate(training)
     except ValidationError as error:
-        raise ValueError(_in_words(error)) from error
+        raise ValueError(faults_in_words(error, whole="experiment")) from error
     return training, model
 
 
 def _refuse_unknown(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in given if name not in known]:
         raise ValueError(f"{what} {', '.join(unknown)} is unknown; there is {', '.join(known)}")
-
-
-def _in_words(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'experiment'}: "
-        f"{fault['msg'].removeprefix('Value error, ')} (found {fault['input']!r})"
-        for fault in error.errors(include_url=False)
-    )

@@ -8,7 +8,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from assets.tuning_trials import TuningRequest, in_words
+from assets.setting_faults import faults_in_words
+from assets.tuning_trials import TuningRequest
 from ml.data.dataset import DatasetSpec
 from ml.experiments.scheduling import CoreBudget
 from ml.models.configs.catalog import model_names, parse_model_config
@@ -78,7 +79,7 @@ def tune_request(
             timeout_minutes=timeout_minutes,
         )
     except ValidationError as error:
-        raise ValueError(in_words(error)) from error
+        raise ValueError(faults_in_words(error)) from error
 
 
 def read_space_file(file: Path) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _space(content: Mapping[str, Any], model: Mapping[str, Any], given: Mapping[
     try:
         config = parse_model_config(model)
     except ValidationError as error:
-        raise SpaceInvalid(in_words(error)) from error
+        raise SpaceInvalid(faults_in_words(error)) from error
     return default_space(config, fixed=tuple(given))
 
 

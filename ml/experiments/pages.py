@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ml.atomic_files import atomic_file, write_json
 from ml.experiments import text_tables
 from ml.experiments.summary import TableResult
+from ml.report.environment import page_environment
 
 INDEX_FILE = "index.html"
 
@@ -48,13 +48,7 @@ def _pictures(table: TableResult, out: Path) -> list[tuple[str, Markup]]:
 
 
 def _page(tables: Sequence[TableResult], pictures: dict[str, list[tuple[str, Markup]]]) -> str:
-    environment = Environment(
-        loader=PackageLoader("ml.experiments"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("ml.experiments")
     return environment.get_template("experiment.html.jinja").render(tables=tables, pictures=pictures, text=text_tables)
 
 

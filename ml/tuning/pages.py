@@ -6,10 +6,10 @@ import csv
 import io
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ml.atomic_files import atomic_file, write_json
+from ml.report.environment import page_environment
 from ml.tuning.dimensions import Range, choice_key
 from ml.tuning.objective import OBJECTIVES
 from ml.tuning.records import StudyRecord, TrialRecord, as_yaml
@@ -36,13 +36,7 @@ def write_study(study: StudyRecord, out: Path) -> Path:
         if picture.name == PARALLEL_COORDINATES:
             with atomic_file(out / f"{picture.name}.png") as unfinished:
                 unfinished.write_bytes(picture.png)
-    environment = Environment(
-        loader=PackageLoader("ml.tuning"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("ml.tuning")
     page = environment.get_template("study.html.jinja").render(
         study=study,
         objective=OBJECTIVES[study.settings.objective],
