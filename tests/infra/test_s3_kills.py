@@ -83,8 +83,8 @@ def kill_within_a_part(process: subprocess.Popen[str], number: signal.Signals, r
     return process.wait(60)
 
 
-def test_sigterm_leaves_no_parts(proxied: S3ObjectStore, proxy: FaultProxy, large: Path, upload):
-    proxied.put_bytes("large", b"old")
+def slow_fourth_part(proxy: FaultProxy) -> threading.Event:
+    """Holds the upload's fourth part up for a while; the event tells that it has come."""
     reached = threading.Event()
 
     def slow_part(sent: Request) -> None:
@@ -93,6 +93,12 @@ def test_sigterm_leaves_no_parts(proxied: S3ObjectStore, proxy: FaultProxy, larg
             time.sleep(0.5)
 
     proxy.fault = slow_part
+    return reached
+
+
+def test_sigterm_leaves_no_parts(proxied: S3ObjectStore, proxy: FaultProxy, large: Path, upload):
+    proxied.put_bytes("large", b"old")
+    reached = slow_fourth_part(proxy)
     assert kill_within_a_part(upload(large), signal.SIGTERM, reached) == 128 + signal.SIGTERM
     assert uploads(proxied) == []
     assert proxied.get_bytes("large").data == b"old"
@@ -111,14 +117,7 @@ def test_what_sigkill_leaves_is_swept_once_it_is_old(
     request: pytest.FixtureRequest, proxied: S3ObjectStore, proxy: FaultProxy, large: Path, upload
 ):
     proxied.put_bytes("large", b"old")
-    reached = threading.Event()
-
-    def slow_part(sent: Request) -> None:
-        if "partNumber=4" in sent.path:
-            reached.set()
-            time.sleep(0.5)
-
-    proxy.fault = slow_part
+    reached = slow_fourth_part(proxy)
     assert kill_within_a_part(upload(large), signal.SIGKILL, reached) == -signal.SIGKILL
     assert uploads(proxied) == [f"{proxied.prefix}large"]
     assert proxied.get_bytes("large").data == b"old"
