@@ -20,7 +20,8 @@ from assets.review_pages import review_key
 from data_checks.decisions import standing
 from data_checks.review_page import PAGE_FILE as REVIEW_FILE
 from infra.artifacts import ArtifactContested, ArtifactDamaged
-from infra.object_store import LocalObjectStore, ObjectStoreError
+from infra.local_object_store import LocalObjectStore
+from infra.object_keys import ObjectStoreError
 from infra.registry import Decision
 from ml.data.dataset import DatasetSpec
 

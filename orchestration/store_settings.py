@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
-from infra.object_store import LocalObjectStore, ObjectStore
+from infra.local_object_store import LocalObjectStore
+from infra.object_store import ObjectStore
 
 
 class StoreSettings(BaseSettings):

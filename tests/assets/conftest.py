@@ -15,7 +15,7 @@ from assets.chain import build_chain
 from assets.partitions import DATA_GROUP
 from assets.resources import Platform, RefusingIOManager, Tracking
 from data_checks.receipts import Receipt
-from infra.object_store import LocalObjectStore
+from infra.local_object_store import LocalObjectStore
 from ml.data.dataset import DatasetSpec
 
 CheckHistory = Callable[[dg.DagsterInstance, str, str], dict[str | None, list[bool]]]

@@ -10,8 +10,8 @@ import pytest
 from assets.kept_checkpoints import checkpoints_key, kept_checkpoints
 from assets.resources import Platform
 from infra.leases import Lease, Leases
+from infra.local_object_store import LocalObjectStore
 from infra.object_keys import ObjectStoreError
-from infra.object_store import LocalObjectStore
 from ml.training.checkpoint_files import CheckpointFiles
 
 RUN = "r" * 64

@@ -265,7 +265,7 @@ def test_a_killed_search_goes_on_with_the_trial_that_was_running(bench: Bench):
 
 
 def run_in_another_process(folder: Path) -> None:
-    from infra.object_store import LocalObjectStore
+    from infra.local_object_store import LocalObjectStore
     from tests.assets.conftest import Tracking
 
     tracking = Tracking(project="t", online=False, timeout_seconds=1, folder=folder / "tracking", environment={})

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from infra.object_store import LocalObjectStore, ObjectStore
+from infra.local_object_store import LocalObjectStore
+from infra.object_store import ObjectStore
 from infra.s3_object_store import S3ObjectStore
 from infra.s3_policy import as_bucket_policy, object_store_policy
 from tests.infra.ceph_server import Ceph, CephUser, ceph_server, missing_parts

@@ -20,7 +20,9 @@ from infra.artifacts import (
     ArtifactStore,
     Manifest,
 )
-from infra.object_store import KeyRefused, LocalObjectStore, ObjectStore
+from infra.local_object_store import LocalObjectStore
+from infra.object_keys import KeyRefused
+from infra.object_store import ObjectStore
 
 KEY = "samples/day=2026-01-01"
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.leases import Lease, LeaseLost, Leases
+from infra.local_object_store import LocalObjectStore
 from infra.object_keys import ObjectStoreError
-from infra.object_store import LocalObjectStore
 
 
 class Clock:

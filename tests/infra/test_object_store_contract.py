@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.object_store import (
-    KeyRefused,
-    LocalObjectStore,
-    ObjectChanged,
-    ObjectDamaged,
-    ObjectExists,
-    ObjectMissing,
-    ObjectStore,
-)
+from infra.local_object_store import LocalObjectStore
+from infra.object_keys import KeyRefused, ObjectChanged, ObjectDamaged, ObjectExists, ObjectMissing
+from infra.object_store import ObjectStore
 from infra.s3_object_store import S3ObjectStore
 from infra.s3_uploads import SINGLE_PUT_BYTES
 

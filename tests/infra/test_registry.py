@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.object_store import LocalObjectStore, ObjectStore
+from infra.local_object_store import LocalObjectStore
+from infra.object_store import ObjectStore
 from infra.registry import (
     BackwardPromotion,
     Champion,

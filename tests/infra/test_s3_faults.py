@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.object_store import ObjectDamaged, ObjectMissing
+from infra.object_keys import ObjectDamaged, ObjectMissing
 from infra.s3_object_store import ClockSkewed, CredentialsExpired, S3ObjectStore, S3Refused
 from infra.s3_uploads import FileChanged
 from tests.infra.fault_proxy import Fault, FaultProxy, Request, times

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from infra.object_store import ObjectChanged, ObjectExists
+from infra.object_keys import ObjectChanged, ObjectExists
 from infra.s3_object_store import S3ObjectStore, S3Refused
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from assets.resources import Platform, Tracking
 from assets.training_children import trained
-from infra.object_store import LocalObjectStore
+from infra.local_object_store import LocalObjectStore
 from orchestration.kubernetes_executor import kubernetes_executor
 from orchestration.settings import read_settings
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from assets.resources import Prices
-from infra.object_store import LocalObjectStore
+from infra.local_object_store import LocalObjectStore
 from ml.data.dataset import DatasetSpec
 from orchestration.build import build_platform
 from orchestration.settings import Settings, read_settings

@@ -27,7 +27,7 @@ from dagster_k8s.client import DagsterKubernetesClient
 from dagster_shared.error import SerializableErrorInfo
 
 import orchestration.kubernetes_executor
-from infra.object_store import LocalObjectStore
+from infra.local_object_store import LocalObjectStore
 from tests.orchestration.fake_cluster import FakeCluster, refusal
 from tests.orchestration.pod_job import FOLDER
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.object_store import KeyRefused, LocalObjectStore
+from infra.local_object_store import LocalObjectStore
+from infra.object_keys import KeyRefused
 
 
 @pytest.fixture
@@ -69,7 +70,8 @@ def test_processes_that_increment_lose_none(local: LocalObjectStore):
     program = """
 import sys
 from pathlib import Path
-from infra.object_store import LocalObjectStore, ObjectChanged
+from infra.local_object_store import LocalObjectStore
+from infra.object_keys import ObjectChanged
 store, done = LocalObjectStore(Path(sys.argv[1])), 0
 while done < 25:
     data, etag = store.get_bytes("counter")
