@@ -47,7 +47,7 @@ class PodEnding:
 def pod_ending(
     pod: Object | None, *, events: Sequence[Object] = (), job_conditions: Sequence[Object] = ()
 ) -> PodEnding:
-    """Why a step's pod ended without the step having said so itself.
+    """Why the pod of a step or a run ended without having said so itself.
 
     pod: as the API gives it, None if it is gone. events: of the pod and of its Job, oldest first. job_conditions: the
     conditions in the Job's status.
@@ -148,7 +148,7 @@ def _ending_of_a_pod_that_is_gone(events: Sequence[Object], *, exists: bool = Fa
     if exists:
         return PodEnding("its pod does not say why it ended; kubectl describe may tell more", may_retry=True)
     return PodEnding(
-        "its pod was deleted before the step had ended (a drained node, a preemption, a person): no event tells of it",
+        "its pod was deleted before its work had ended (a drained node, a preemption, a person): no event tells of it",
         may_retry=True,
     )
 

@@ -20,13 +20,12 @@ from dagster_k8s.executor import K8sStepHandler
 from dagster_shared.error import SerializableErrorInfo
 
 from infra.pod_endings import pod_waiting
-from orchestration.step_jobs import StepJob, is_told_to_end, pod_phase, pod_uid, server_answer
+from orchestration.kubernetes_jobs import ENDED_PHASES, KubernetesJob, is_told_to_end, pod_phase, pod_uid, server_answer
 
 #: Seconds between two looks at the pods: waiting is told within a minute.
 LOOK_SECONDS = 20
 #: A pod that ends has its grace period, and its node some time to say so; after that its node is lost.
 _NODE_SECONDS = 60
-_ENDED = ("Succeeded", "Failed")
 _POD_NAME = re.compile(r'pods "[^"]*"')
 _SIZES = "POSTCLICK_GPUS, POSTCLICK_TRAINING_… and POSTCLICK_DATA_… say what a step's pod asks for"
 
@@ -105,11 +104,11 @@ class PodSteps(K8sStepHandler):
         if any(self._is_ending(watched, pod) for pod in job.pods):
             return CheckStepHealthResult.healthy()
         # One that was told to end and has had its time is on a node that nobody hears of.
-        pods = [pod for pod in job.pods if not is_told_to_end(pod) or pod_phase(pod) in _ENDED]
+        pods = [pod for pod in job.pods if not is_told_to_end(pod) or pod_phase(pod) in ENDED_PHASES]
         pod = pods[-1] if pods else None
         # What is not there any more cannot go on: Kubernetes' replacement finds the step begun, and refuses it.
         is_replaced = watched.pod is not None and watched.pod not in map(pod_uid, pods)
-        if not is_replaced and job.status is not None and not job.is_finished and pod_phase(pod) not in _ENDED:
+        if not is_replaced and job.status is not None and not job.is_finished and pod_phase(pod) not in ENDED_PHASES:
             watched.suspected = False
             if pod is not None and pod_phase(pod) != "Pending":
                 watched.pod = pod_uid(pod)
@@ -148,20 +147,20 @@ class PodSteps(K8sStepHandler):
             # Words about the past do not keep the next attempt from beginning.
             self._tell(context, f"what became of Kubernetes job {name} could not be found out: {fault}")
 
-    def _look(self, context: StepHandlerContext, name: str) -> StepJob:
+    def _look(self, context: StepHandlerContext, name: str) -> KubernetesJob:
         namespace = self._get_container_context(context).namespace
         assert namespace is not None
-        return StepJob(self._api_client, name=name, namespace=namespace)
+        return KubernetesJob(self._api_client, name=name, namespace=namespace)
 
     def _is_ending(self, watched: _Watched, pod: dict[str, Any]) -> bool:
         """Whether the pod was told to end and still may say how its step went."""
-        if not is_told_to_end(pod) or pod_phase(pod) in _ENDED:
+        if not is_told_to_end(pod) or pod_phase(pod) in ENDED_PHASES:
             return False
         since = watched.ending.setdefault(pod_uid(pod), self._clock())
         return self._clock() - since < self._ending_seconds
 
     def _waits(
-        self, context: StepHandlerContext, watched: _Watched, job: StepJob, pod: dict[str, Any] | None
+        self, context: StepHandlerContext, watched: _Watched, job: KubernetesJob, pod: dict[str, Any] | None
     ) -> CheckStepHealthResult:
         why = pod_waiting(pod, events=job.events(), asks_for_gpu=self._asks_for_gpu(context))
         if self._clock() - watched.since >= self._pending_seconds:

@@ -73,11 +73,11 @@ ENDINGS = [
         False,
     ),
     (pod(phase="Failed"), "its pod does not say why it ended", True),
-    (None, "its pod was deleted before the step had ended", True),
+    (None, "its pod was deleted before its work had ended", True),
     # Told to end, it ended well: nothing of the program explains it.
     (
         {**pod(**exited(0)), "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
-        "its pod was deleted before the step had ended",
+        "its pod was deleted before its work had ended",
         True,
     ),
 ]

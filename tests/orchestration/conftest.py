@@ -57,6 +57,15 @@ def write_dataset(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs whose steps are pods of a stand-in cluster."""
+    from tests.orchestration.step_bench import open_bench
+
+    with open_bench(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
 def spec() -> DatasetSpec:
     return load_dataset(str(TINY), environment={})
 

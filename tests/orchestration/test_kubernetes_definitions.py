@@ -135,7 +135,7 @@ def test_a_laptop_loads_no_kubernetes_client(tmp_path: Path):
 
 
 def test_a_missing_client_is_named_with_its_remedy(settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    for name in ("orchestration.kubernetes_executor", "orchestration.pod_steps", "orchestration.step_jobs"):
+    for name in ("orchestration.kubernetes_executor", "orchestration.pod_steps", "orchestration.kubernetes_jobs"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "dagster_k8s", None)
     with pytest.raises(SettingsInvalid, match=r"dagster_k8s, which is not installed: pip install 'postclick\[k8s\]'"):

@@ -85,7 +85,7 @@ def test_a_pod_whose_node_never_says_that_it_ended_is_lost_after_its_grace(bench
     assert bench.look() is None
     assert bench.look(after=179) is None
     assert bench.look(after=1) is None
-    assert "its pod was deleted before the step had ended" in str(bench.look())
+    assert "its pod was deleted before its work had ended" in str(bench.look())
     # The Job would start another pod, which would take the GPU to refuse the step.
     assert bench.cluster.deleted == [JOB]
 
@@ -107,7 +107,7 @@ def test_a_job_that_ended_well_without_a_word_of_its_step_is_lost(bench: Bench):
 
 def test_a_resumed_run_starts_what_was_never_started_and_watches_what_runs(bench: Bench):
     # dagster begins a step again where the first look after a resumption finds it unwell.
-    assert "its pod was deleted before the step had ended" in str(bench.look())
+    assert "its pod was deleted before its work had ended" in str(bench.look())
     other = Bench(bench.cluster)
     other.has("Running")
     assert other.look() is None

@@ -1,4 +1,4 @@
-"""One step's Kubernetes Job as the API shows it: its status, pods and events; what follows from them is not here."""
+"""The Kubernetes Job of a step or a run as the API shows it: status, pods, events; it draws no conclusion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from kubernetes.client import ApiClient, ApiException
 
 from infra.pod_endings import PodEnding, pod_ending
 
+#: Phases that a pod does not leave.
+ENDED_PHASES = ("Succeeded", "Failed")
 
-class StepJob:
+
+class KubernetesJob:
     """A look at a Job: each was true at one moment. Pods and events are dictionaries as the API gives them.
 
     status: None where there is no such Job. pods: oldest first.
@@ -69,6 +72,13 @@ def pod_uid(pod: dict[str, Any]) -> str:
 def pod_phase(pod: dict[str, Any] | None) -> str | None:
     """Pending, Running, Succeeded, Failed or Unknown; None without a pod."""
     return None if pod is None else pod["status"].get("phase")
+
+
+def pod_exit_code(pod: dict[str, Any] | None) -> int | None:
+    """How the program of its one container ended; None where it has not, or there is no pod."""
+    for container in (pod or {}).get("status", {}).get("containerStatuses") or []:
+        return ((container.get("state") or {}).get("terminated") or {}).get("exitCode")
+    return None
 
 
 def is_told_to_end(pod: dict[str, Any]) -> bool:
