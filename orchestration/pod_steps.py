@@ -137,7 +137,9 @@ class PodSteps(K8sStepHandler):
         watched = self._watched.get(name)
         try:
             job = self._look(context, name)
-            pod = next((pod for pod in job.pods if watched is None or watched.pod in (None, pod_uid(pod))), None)
+            # What is still pending is Kubernetes' replacement: the attempt's own pod ran, or it had said nothing.
+            ran = (pod for pod in job.pods if pod_phase(pod) != "Pending")
+            pod = next((pod for pod in ran if watched is None or watched.pod in (None, pod_uid(pod))), None)
             is_told = watched is not None and watched.is_over
             if not is_told and (pod is None or is_told_to_end(pod) or pod_phase(pod) == "Failed"):
                 self._tell(context, f"attempt {attempt} was interrupted: {job.ending(pod).sentence}")

@@ -122,6 +122,30 @@ def test_a_job_that_is_there_already_is_watched_and_not_a_fault(bench: Bench, mo
     assert bench.failed == []
 
 
+def test_a_pod_in_the_place_of_one_that_nobody_saw_is_not_taken_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    job = bench.has("Pending")
+    bench.cluster.events = [
+        {
+            "reason": "Preempted",
+            "message": "Preempted by other/training on node g1",
+            "involvedObject": {"name": f"{JOB}-bbbbb"},
+        }
+    ]
+    monkeypatch.setattr(K8sStepHandler, "launch_step", lambda *_: iter(()))
+    monkeypatch.setattr(PodSteps, "_get_k8s_step_job_name", lambda *_: f"{JOB}-1")
+    retries = SimpleNamespace(get_attempt_count=lambda _: 1)
+    state = SimpleNamespace(
+        known_state=SimpleNamespace(get_retry_state=lambda: retries), step_keys_to_execute=["train"]
+    )
+    context: Any = SimpleNamespace(execute_step_args=state, get_step_context=lambda _: None)
+    list(bench.handler.launch_step(context))
+    assert bench.told == [
+        "attempt 1 was interrupted: preempted: a pod of higher priority took its place: "
+        "Preempted by other/training on node g1"
+    ]
+    assert job.body["metadata"]["name"] in bench.cluster.deleted, "it would take the GPU to refuse the step"
+
+
 @pytest.mark.parametrize(("status", "is_final"), [(422, True), (403, True), (401, False), (429, False), (503, False)])
 def test_what_the_server_refuses_for_good_is_not_asked_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, is_final: bool
