@@ -1,7 +1,8 @@
-"""Process 1 of a pod's container: own process tree, host name and /proc, as a container has; run as a program.
+"""Process 1 of a pod's container: own process tree, host name, /proc and mounts, as a container has; run as a program.
 
-    python -S -E container_init.py HOST_NAME PROGRAM ARGUMENT …
+    python -S -E container_init.py HOST_NAME FOLDERS PROGRAM ARGUMENT …
 
+FOLDERS, divided by colons, are all that the program may write to besides /dev; "-": wherever its user may.
 SIGTERM is handed on to the program, as the image's `tini` does; killing this process kills all below it.
 """
 
@@ -13,12 +14,19 @@ import sys
 
 _NEW_MOUNTS, _NEW_HOST_NAME, _NEW_USER, _NEW_PROCESSES = 0x00020000, 0x04000000, 0x10000000, 0x20000000
 _RECURSIVE_PRIVATE = 0x4000 | 0x40000
+_BIND = 0x1000
 _DIE_WITH_PARENT = 1
+# mount_setattr(2), Linux 5.12: the C library has no function of that name everywhere.
+_MOUNT_SETATTR, _HERE, _ALL_BELOW, _READ_ONLY = 442, -100, 0x8000, 0x1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(host_name: str, *command: str) -> int:
+class _MountAttributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user_namespace")]
+
+
+def main(host_name: str, folders: str, *command: str) -> int:
     """Run the command to its end; its exit code as a shell gives it (128 + signal number)."""
     _libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     _separate()
@@ -28,6 +36,8 @@ def main(host_name: str, *command: str) -> int:
         socket.sethostname(host_name)
         _call(_libc.mount(b"none", b"/", None, _RECURSIVE_PRIVATE, None))
         _call(_libc.mount(b"proc", b"/proc", b"proc", 0, None))
+        if folders != "-":
+            _make_read_only([folder.encode() for folder in folders.split(":") if folder])
         os._exit(_run(command))
     _hand_on_termination(first)
     return _code(os.waitpid(first, 0)[1])
@@ -43,6 +53,20 @@ def _separate() -> None:
     for name, content in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(content)
+
+
+def _make_read_only(writable: list[bytes]) -> None:
+    """All that is mounted, but for these folders and /dev, as `readOnlyRootFilesystem` does."""
+    for folder in writable:
+        _call(_libc.mount(folder, folder, None, _BIND, None))
+    _call(_set_attributes(b"/", _MountAttributes(set=_READ_ONLY)))
+    for folder in [*writable, b"/dev"]:
+        _call(_set_attributes(folder, _MountAttributes(clear=_READ_ONLY)))
+
+
+def _set_attributes(path: bytes, attributes: _MountAttributes) -> int:
+    size = ctypes.sizeof(attributes)
+    return _libc.syscall(_MOUNT_SETATTR, _HERE, path, _ALL_BELOW, ctypes.byref(attributes), size)
 
 
 def _run(command: tuple[str, ...]) -> int:

@@ -25,7 +25,7 @@ _INIT = str(Path(__file__).with_name("container_init.py"))
 
 def missing_namespaces() -> str | None:
     """Why no process here can be given a process tree and a host name of its own, or None."""
-    probe = [sys.executable, "-S", "-E", _INIT, "probe", "true"]
+    probe = [sys.executable, "-S", "-E", _INIT, "probe", "", "true"]
     tried = subprocess.run(probe, check=False, capture_output=True, text=True)
     if tried.returncode == 0:
         return None
@@ -228,7 +228,7 @@ class Kubelet:
     def _spawn(self, name: str, made: PodFolder) -> "subprocess.Popen[bytes]":
         with (self._folder / f"{name}.log").open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-S", "-E", _INIT, name, *made.command],
+                [sys.executable, "-S", "-E", _INIT, name, _folders(made), *made.command],
                 env=made.environment,
                 cwd=made.root,
                 stdin=subprocess.DEVNULL,
@@ -294,6 +294,10 @@ class Kubelet:
 
     def _patch(self, address: str, body: dict[str, Any]) -> int:
         return self._server.ask("PATCH", address, body)[0]
+
+
+def _folders(made: PodFolder) -> str:
+    return "-" if made.writable is None else ":".join(map(str, made.writable))
 
 
 def _family(process: int) -> list[int]:

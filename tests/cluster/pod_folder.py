@@ -23,6 +23,8 @@ class CannotStart(Exception):
 class PodFolder:
     """The container's own files below `root`, its whole environment and its command.
 
+    writable: the folders that it may write to where its root is read-only, None where it is not.
+
     Everything that the pod mounts lies at the same path below `root`; values that name such a path are changed to it,
     as no process can be given a root of its own without an image.
     """
@@ -30,6 +32,7 @@ class PodFolder:
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
+    writable: list[Path] | None = None
 
 
 def prepare(pod: Mapping[str, Any], root: Path, *, read: Read, server: str, image: Mapping[str, str]) -> PodFolder:
@@ -62,6 +65,9 @@ def prepare(pod: Mapping[str, Any], root: Path, *, read: Read, server: str, imag
     }
     if _TOKEN in paths:
         made.environment["KUBECONFIG"] = str(_kubeconfig(root, server))
+    if (container.get("securityContext") or {}).get("readOnlyRootFilesystem"):
+        emptied = [mount["mountPath"] for mount in mounts if "emptyDir" in volumes[mount["name"]]]
+        made.writable = [root / path.lstrip("/") for path in emptied if path != "/dev/shm"]
     made.command = [below(word) for word in [*container.get("command", []), *container.get("args", [])]]
     return made
 

@@ -128,3 +128,20 @@ def test_ends_that_a_pod_does_not_choose(server: KubernetesServer, kubelet: Kube
     until(lambda: not kubelet.is_alive("forced"))
     assert "asked to end" not in kubelet.log("forced")
     assert kubelet.is_alive("lost"), "a node that is cut off goes on with what it runs"
+
+
+def test_a_read_only_root_leaves_its_volumes_to_write_to(server: KubernetesServer, kubelet: Kubelet):
+    write = """
+import os, tempfile
+for folder in (os.environ["EMPTY"], "/dev/shm", os.getcwd(), "/tmp"):
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+        print("written", flush=True)
+    except OSError as fault:
+        print(fault.strerror, flush=True)
+"""
+    made = pod("reads", sys.executable, "-c", write)
+    made["spec"]["containers"][0]["securityContext"] = {"readOnlyRootFilesystem": True}
+    assert server.ask("POST", PODS, made)[0] == 201
+    assert ended(server, "reads") == ("Succeeded", 0, "Completed")
+    assert kubelet.log("reads").splitlines() == ["written", "written", *["Read-only file system"] * 2]
