@@ -134,10 +134,10 @@ class Runs:
         return told or (data.error.message if data.error else "")
 
     def retries(self, run_id: str) -> list[str]:
-        """Why steps were begun again."""
+        """Why steps were begun again, with what caused it."""
         found = [entry.dagster_event for entry in self.entries(run_id)]
         events = [event for event in found if event and event.event_type == DagsterEventType.STEP_UP_FOR_RETRY]
-        return [event.step_retry_data.error.message for event in events if event.step_retry_data.error]
+        return [event.step_retry_data.error.to_string() for event in events if event.step_retry_data.error]
 
     def _run(self, run_id: str) -> dg.DagsterRun:
         found = self.instance.get_run_by_id(run_id)

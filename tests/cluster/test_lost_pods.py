@@ -89,22 +89,22 @@ def test_a_gpu_node_stands_still_and_comes_back(before_training: Any, told: Call
     )
 
 
-def test_the_run_worker_is_killed(before_training: Any, told: Callable[..., None]):
+@pytest.mark.parametrize("grace", [None, 0], ids=["told to end", "killed"])
+def test_the_run_worker_is_deleted(before_training: Any, told: Callable[..., None], grace: int | None):
     cluster = before_training
     run_id = cluster.runs.models(AS_OF, assets=REST)
     training = cluster.training_pod(run_id, saying=TRAINS)
     (worker,) = cluster.worker_pods(run_id)
-    # By force: told to end, a run's worker ends well (exit code 0), and the Job controller of Kubernetes 1.20 then
-    # calls its Job complete with a pod still active, which Dagster takes for a living worker. Later ones count a
-    # pod that is deleted as failed at once.
-    cluster.deployment.delete_pod(worker, grace=0)
+    cluster.deployment.delete_pod(worker, grace=grace)
     check_whole(cluster, run_id)
     trained = [pod for pod in cluster.step_pods(run_id, "cvr_model") if TRAINS in cluster.kubelet.log(pod)]
     assert trained == [training], "the step's pod was left alone"
     starts = cluster.runs.counted(run_id, DagsterEventType.STEP_START)
     assert starts == dict.fromkeys(REST, 1)
-    assert "Resuming run" in cluster.runs.messages(run_id)
+    messages = cluster.runs.messages(run_id)
+    assert "the run's own pod is gone" in messages
+    assert "Resuming run" in messages
     told(
-        fault="the run worker's pod killed in mid-training",
+        fault=f"the run worker's pod {'deleted (SIGTERM)' if grace is None else 'killed'} in mid-training",
         outcome="resumed by run monitoring; the training pod was found again and ran on; same weights",
     )
