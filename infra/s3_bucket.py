@@ -1,34 +1,41 @@
-"""One S3 bucket: client, names, encryption, single requests; what a store makes of them is decided elsewhere."""
+"""One S3 bucket: names, encryption, single requests; what a store makes of them is decided elsewhere."""
 
 import contextlib
 import hashlib
+import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
 from infra.object_keys import ObjectChanged, ObjectMissing, check_key
 from infra.object_store import StoredObject
+from infra.s3_client import s3_client
 from infra.s3_downloads import with_whole_body
-from infra.s3_errors import S3Refused, translated
+from infra.s3_encryption import ServerSideEncryption
+from infra.s3_errors import translated
 
 # S3 answers 409 when two conditional writes of one key overlap: not a verdict yet, ask again.
 CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 SHA256 = "sha256"
+# Tells a conditional write from every other, those of the same bytes included.
+WRITE = "write"
+USES_THE_KMS_KEY = ("put", "get", "read")
 
 
 class Head(NamedTuple):
-    """What the server tells of an object: `sha256` is the one kept as metadata when it was written."""
+    """What the server tells of an object: `sha256` and `write` are kept as metadata when it is written."""
 
     etag: str
     size: int
     sha256: str | None
+    write: str | None
 
 
 class S3Bucket:
-    """Single requests for objects below a prefix, errors translated; the arguments are those of S3ObjectStore."""
+    """Single requests for objects below a prefix, errors translated; see S3ObjectStore for the arguments."""
 
     def __init__(
         self,
@@ -42,38 +49,20 @@ class S3Bucket:
         secret_access_key: SecretStr | None,
         session_token: SecretStr | None,
         attempts: int,
-        sse: Literal["AES256", "aws:kms"] | None,
-        sse_kms_key_id: str | None,
+        encryption: ServerSideEncryption,
     ) -> None:
-        import boto3
-        from botocore.config import Config
-
-        if endpoint_url and "@" in urlsplit(endpoint_url).netloc:
-            raise ValueError("the S3 endpoint holds credentials: leave them out, addresses are shown in messages")
-        if sse_kms_key_id and sse != "aws:kms":
-            raise ValueError(f"an SSE-KMS key was given with sse={sse!r}: set sse to 'aws:kms', or drop the key")
         self.bucket = bucket
         self.prefix = check_key(prefix.strip("/")) + "/" if prefix.strip("/") else ""
-        self.encryption: dict[str, str] = {"ServerSideEncryption": sse} if sse else {}
-        if sse_kms_key_id:
-            self.encryption["SSEKMSKeyId"] = sse_kms_key_id
-        self.client: Any = boto3.Session().client(
-            "s3",
+        self.encryption = encryption
+        self._confirming, self._confirmed = threading.Lock(), encryption.sse is None
+        self.client: Any = s3_client(
             endpoint_url=endpoint_url,
-            region_name=region or ("us-east-1" if endpoint_url else None),
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret_access_key.get_secret_value() if secret_access_key else None,
-            aws_session_token=session_token.get_secret_value() if session_token else None,
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": attempts},
-                max_pool_connections=32,
-                tcp_keepalive=True,
-                # the signature covers the body, over TLS too: the one checksum that all servers verify
-                s3={"addressing_style": "path" if path_style else "auto", "payload_signing_enabled": True},
-                # the newer default checksums come as trailers, which several servers refuse; Ceph 16 ignores them
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
+            region=region,
+            path_style=path_style,
+            attempts=attempts,
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            session_token=session_token,
         )
 
     @property
@@ -92,7 +81,8 @@ class S3Bucket:
                 answer = self.client.head_object(Bucket=self.bucket, Key=name)
         except ObjectMissing:
             return None
-        return Head(plain(answer["ETag"]), answer["ContentLength"], answer.get("Metadata", {}).get(SHA256))
+        metadata = answer.get("Metadata", {})
+        return Head(plain(answer["ETag"]), answer["ContentLength"], metadata.get(SHA256), metadata.get(WRITE))
 
     def read(self, key: str) -> tuple[StoredObject, str | None]:
         """The object, whole, and the sha256 kept with it."""
@@ -105,12 +95,13 @@ class S3Bucket:
         with self.translated("get", key):
             return with_whole_body(read)
 
-    def write(self, key: str, data: bytes, *, passing: tuple[str, ...] = (), **condition: str) -> str:
+    def write(self, key: str, data: bytes, *, passing: tuple[str, ...] = (), write: str = "", **condition: str) -> str:
         """One PUT with the sha256 as metadata; returns the etag. HTTP statuses in `passing` raise ClientError."""
-        metadata, name = {SHA256: hashlib.sha256(data).hexdigest()}, self.name(key)
+        metadata, name = {SHA256: hashlib.sha256(data).hexdigest(), **({WRITE: write} if write else {})}, self.name(key)
+        self.confirm_encryption(key)
         with self.translated("put", key, passing=passing):
             answer = self.client.put_object(
-                Bucket=self.bucket, Key=name, Body=data, Metadata=metadata, **self.encryption, **condition
+                Bucket=self.bucket, Key=name, Body=data, Metadata=metadata, **self.encryption.arguments, **condition
             )
         self.require_encryption(key, answer)
         return plain(answer["ETag"])
@@ -119,30 +110,42 @@ class S3Bucket:
         """`write` under a condition; None where it did not hold."""
         from botocore.exceptions import ClientError
 
+        write, repeated = uuid.uuid4().hex, False
         for pause in (*CONFLICT_PAUSES_SECONDS, None):
             try:
-                return self.write(key, data, passing=("409", "412"), **condition)
+                return self.write(key, data, passing=("409", "412"), write=write, **condition)
             except ObjectMissing:
                 return None
             except ClientError as error:
-                metadata = error.response["ResponseMetadata"]
-                if metadata["HTTPStatusCode"] == 409 and pause is not None:
-                    time.sleep(pause)
-                elif metadata.get("RetryAttempts", 0) and (stored := self._stored(key)) and stored.data == data:
-                    # botocore sent it twice: the first was written, its answer lost, the second met our own object
-                    return stored.etag
-                else:
-                    return None
-        return None
+                answer = error.response["ResponseMetadata"]
+                repeated |= bool(answer.get("RetryAttempts", 0))
+                if answer["HTTPStatusCode"] != 409 or pause is None:
+                    break
+                time.sleep(pause)
+        # It may have been written, its answer lost, and what botocore sent again met our own object. Another's may have
+        # the very same bytes: Ceph answers 500 to who loses a race, so that losers come here too.
+        head = self.head(key) if repeated else None
+        return head.etag if head and head.write == write else None
+
+    def confirm_encryption(self, key: str) -> None:
+        """Before the first write: raises S3Refused where the server does not encrypt as it is asked to.
+
+        A server that does not know an encryption ignores the wish and writes in the clear. An upload that is begun and
+        given up tells it without an object.
+        """
+        with self._confirming:
+            if self._confirmed:
+                return
+            target = {"Bucket": self.bucket, "Key": self.name(key)}
+            with self.translated("put", key):
+                begun = self.client.create_multipart_upload(**target, **self.encryption.arguments)
+                self.client.abort_multipart_upload(**target, UploadId=begun["UploadId"])
+            self.require_encryption(key, begun)
+            self._confirmed = True
 
     def require_encryption(self, key: str, answer: Mapping[str, Any]) -> None:
-        """Raises S3Refused where encryption was asked for and the server's answer to a write does not confirm it."""
-        wanted, found = self.encryption.get("ServerSideEncryption"), answer.get("ServerSideEncryption")
-        if wanted and found != wanted:
-            raise S3Refused(
-                f"{key!r} in {self.location}: encryption {wanted} was asked for, the server confirmed {found}: "
-                "configure it on the server, or unset it here and encrypt the server's disks"
-            )
+        """See ServerSideEncryption.require."""
+        self.encryption.require(key, self.location, answer)
 
     def translated(
         self, verb: str, key: str, *, passing: tuple[str, ...] = ()
@@ -152,7 +155,8 @@ class S3Bucket:
         def absent() -> bool:
             return verb != "list" and not self._listed(key)
 
-        return translated(verb, key, location=self.location, passing=passing, absent=absent)
+        kms_key = self.encryption.kms_key if verb in USES_THE_KMS_KEY else None
+        return translated(verb, key, location=self.location, passing=passing, absent=absent, kms_key=kms_key)
 
     @contextlib.contextmanager
     def unless_changed(self, verb: str, key: str, etag: str) -> Iterator[None]:
@@ -175,12 +179,6 @@ class S3Bucket:
         except (BotoCoreError, ClientError):
             return True
         return any(entry["Key"] == name for entry in found.get("Contents", ()))
-
-    def _stored(self, key: str) -> StoredObject | None:
-        try:
-            return self.read(key)[0]
-        except ObjectMissing:
-            return None
 
 
 def plain(etag: str) -> str:

@@ -1,7 +1,7 @@
 """What S3 servers and boto3 report, as errors of this package that say what to do; nothing is tried again here."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,11 +22,23 @@ REMEDIES = {
     "SignatureDoesNotMatch": "correct the credentials, and check this machine's clock",
     "XAmzContentSHA256Mismatch": "the bytes changed on their way and nothing was written: check network and memory",
     "BadDigest": "the bytes changed on their way and nothing was written: check network and memory",
+    **dict.fromkeys(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+        "the bucket lies in another region or on another server: set the region in the settings to the bucket's, and "
+        "check the endpoint",
+    ),
     "QuotaExceeded": "free space in the bucket, or raise its quota",
     "SlowDown": "the server was too busy through all attempts: run again later, or with fewer runs at once",
     "ServiceUnavailable": "the server was too busy through all attempts: run again later",
     "InternalError": "the server failed through all attempts: see its log, then run again",
 }
+# Answers that may mean the key of an encryption. AWS has codes of its own for unknown and disabled keys, KMS.…; Ceph
+# calls an unknown one InvalidAccessKeyId, as if the credentials were.
+KEY_MAY_BE_REFUSED = (*DENIED, "InvalidAccessKeyId", "InvalidArgument")
+KMS_REMEDY = (
+    "check the key of aws:kms ({key}): its id, that it is enabled, and that these credentials may use it "
+    "(kms:GenerateDataKey, kms:Decrypt)"
+)
 
 
 class S3Refused(ObjectStoreError):
@@ -49,6 +61,8 @@ def translated(
     location: str,
     passing: tuple[str, ...] = (),
     absent: Callable[[], bool] = lambda: False,
+    kms_key: str | None = None,
+    remedies: Mapping[str, str] = REMEDIES,
 ) -> Iterator[None]:
     """botocore's errors as this package's, without anything of the credentials.
 
@@ -58,6 +72,8 @@ def translated(
         passing: HTTP statuses whose ClientError is let through.
         absent: asked on "access denied" whether there is no such object: AWS says so instead of "not found" to those
             who may list a prefix only.
+        kms_key: the key, in words, that the server encrypts these objects with: what it refuses may be that.
+        remedies: what to do about the server's codes.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -69,7 +85,7 @@ def translated(
             raise
         if error.response["Error"]["Code"] in MISSING:
             raise ObjectMissing(key, location) from None
-        refusal = _refusal(what, error)
+        refusal = _refusal(what, error, kms_key=kms_key, remedies=remedies)
         denied = type(refusal) is S3Refused and error.response["Error"]["Code"] in DENIED
         if denied and absent():
             raise ObjectMissing(key, location) from None
@@ -78,7 +94,7 @@ def translated(
         raise S3Refused(f"{what}: {error}: check the endpoint, the network, the credentials") from error
 
 
-def _refusal(what: str, error: Any) -> S3Refused:
+def _refusal(what: str, error: Any, *, kms_key: str | None, remedies: Mapping[str, str]) -> S3Refused:
     code, status, skew = error.response["Error"]["Code"], _status(error), _skew(error)
     # the answer to HEAD has no body and with it no code: the server's clock is in its header all the same
     if code in SKEWED or (status == 403 and skew is not None and abs(skew) > MAX_SKEW):
@@ -92,7 +108,10 @@ def _refusal(what: str, error: Any) -> S3Refused:
             f"{what}: {code} (HTTP {status}): the credentials have expired: get new ones and run again; keys that "
             "must outlast a run come from a role (IRSA, instance profile), which boto3 renews by itself"
         )
-    remedy = REMEDIES.get("AccessDenied" if code in DENIED else code, "see the server's message, then run again")
+    advice = [remedies[known]] if (known := "AccessDenied" if code in DENIED else code) in remedies else []
+    if code.startswith("KMS.") or (kms_key and code in KEY_MAY_BE_REFUSED):
+        advice.insert(0, KMS_REMEDY.format(key=kms_key or "the object's"))
+    remedy = "; or else ".join(advice) or "see the server's message, then run again"
     return S3Refused(f"{what}: {code} (HTTP {status}): {remedy}")
 
 

@@ -6,8 +6,9 @@ import logging
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 from pydantic import SecretStr
 
@@ -16,6 +17,7 @@ from infra.object_keys import ObjectChanged, ObjectDamaged, ObjectExists, Object
 from infra.object_store import StoredObject
 from infra.s3_bucket import SHA256, Head, S3Bucket
 from infra.s3_downloads import READ_AHEAD_BYTES, ObjectVersion, RangeReader, download
+from infra.s3_encryption import Encryption, ServerSideEncryption
 from infra.s3_errors import ClockSkewed, CredentialsExpired, S3Refused
 from infra.s3_uploads import SINGLE_PUT_BYTES, sweep_abandoned, upload_parts
 
@@ -46,8 +48,9 @@ class S3ObjectStore:
         path_style: address the bucket in the path rather than in the host name, as most servers but AWS want.
         access_key_id, secret_access_key: credentials; both or neither. `session_token` goes with temporary ones.
         attempts: how often a request is tried in all.
-        sse: encryption by the server; a server that does not confirm it is refused.
-        sse_kms_key_id: the key of "aws:kms"; the account's default key for S3 if absent.
+        sse: encryption by the server; one that does not confirm it is refused before anything is written (Ceph 16
+            ignores "AES256").
+        sse_kms_key_id: the key of "aws:kms"; the account's default key for S3 if absent (Ceph has none).
         cache_max_bytes, cache_keep: see DownloadCache.
     """
 
@@ -64,7 +67,7 @@ class S3ObjectStore:
         secret_access_key: SecretStr | None = None,
         session_token: SecretStr | None = None,
         attempts: int = 5,
-        sse: Literal["AES256", "aws:kms"] | None = None,
+        sse: Encryption | None = None,
         sse_kms_key_id: str | None = None,
         cache_max_bytes: int | None = None,
         cache_keep: timedelta = KEEP,
@@ -79,8 +82,7 @@ class S3ObjectStore:
             secret_access_key=secret_access_key,
             session_token=session_token,
             attempts=attempts,
-            sse=sse,
-            sse_kms_key_id=sse_kms_key_id,
+            encryption=ServerSideEncryption(sse, kms_key_id=sse_kms_key_id),
         )
         self.cache = Path(cache).absolute()
         self._downloads = DownloadCache(self.cache, max_bytes=cache_max_bytes, keep=cache_keep)
@@ -148,10 +150,10 @@ class S3ObjectStore:
             self._bucket.write(key, data)
             return
         self._sweep_once()
-        options = {**self._bucket.encryption, "Metadata": {SHA256: sha256} if sha256 else {}}
+        options = {**self._bucket.encryption.arguments, "Metadata": {SHA256: sha256} if sha256 else {}}
+        accept = partial(self._bucket.require_encryption, key)
         with self._bucket.translated("put", key):
-            begun = upload_parts(self._client, bucket=self.bucket, name=name, path=path, options=options)
-        self._bucket.require_encryption(key, begun)
+            upload_parts(self._client, bucket=self.bucket, name=name, path=path, options=options, accept=accept)
 
     def fetch_file(self, key: str, *, fresh: bool = False) -> Path:
         folder = _sha256(io.BytesIO(f"{self.location}{key}".encode()))[:32]

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -39,7 +39,15 @@ def part_bytes(size: int) -> int:
     return max(PART_BYTES, -(-least // MEBIBYTE) * MEBIBYTE)
 
 
-def upload_parts(client: Any, *, bucket: str, name: str, path: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
+def upload_parts(
+    client: Any,
+    *,
+    bucket: str,
+    name: str,
+    path: Path,
+    options: Mapping[str, Any],
+    accept: Callable[[Mapping[str, Any]], None],
+) -> None:
     """Upload a file in parts; the object appears, or is replaced, when the last one is there.
 
     Each part's sha256 is in its signature, which the server checks; the server puts together exactly the parts that
@@ -48,9 +56,7 @@ def upload_parts(client: Any, *, bucket: str, name: str, path: Path, options: Ma
 
     Args:
         options: arguments of CreateMultipartUpload (encryption, metadata).
-
-    Returns:
-        The answer to CreateMultipartUpload, which says how the server encrypts.
+        accept: given the answer to it, which says how the server encrypts; raises what refuses the upload.
 
     Raises:
         FileChanged: size or time of the file changed meanwhile.
@@ -62,6 +68,7 @@ def upload_parts(client: Any, *, bucket: str, name: str, path: Path, options: Ma
         begun = client.create_multipart_upload(**target, **options)
         target_part = {**target, "UploadId": begun["UploadId"]}
         try:
+            accept(begun)
             parts = _send_parts(client, target_part, file.fileno(), before.st_size)
             after = os.fstat(file.fileno())
             if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
@@ -74,7 +81,6 @@ def upload_parts(client: Any, *, bucket: str, name: str, path: Path, options: Ma
             with contextlib.suppress(Exception):  # the fault that brought us here is the one to report
                 client.abort_multipart_upload(**target_part)
             raise
-    return begun
 
 
 def sweep_abandoned(client: Any, *, bucket: str, prefix: str, older_than: timedelta = ABANDONED_AFTER) -> int:

@@ -1,18 +1,21 @@
 """The S3 store's throughput beside plain boto3's transfer on one server: a throw-away Ceph, or any other by address.
 
-`python -m tests.benchmarks.object_store_speed`: one JSON line a direction and size. The two take turns, and the medians
-are compared; credentials for a server of one's own are boto3's usual environment variables.
+`python -m tests.benchmarks.object_store_speed`: one JSON line a direction and size. The two take turns: `ratio` is that
+of the medians, `pairs` are the lowest, middle and highest of the turns' own. `--refused 0.05` has 5 % of the requests
+answered with 503. Credentials for a server of one's own are boto3's usual environment variables.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import random
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from pydantic import SecretStr
 
 from infra.s3_object_store import S3ObjectStore
 from tests.infra.ceph_server import ceph_server, missing_parts
+from tests.infra.fault_proxy import Fault, FaultProxy, Request
 
 MEBIBYTE = 1 << 20
 
@@ -27,8 +31,9 @@ MEBIBYTE = 1 << 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--endpoint", help="an S3 server; a throw-away Ceph if absent")
-    parser.add_argument("--mebibytes", default="8,64,256", help="file sizes, by comma")
+    parser.add_argument("--mebibytes", default="8,32,64,128,256", help="file sizes, by comma")
     parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--refused", type=float, default=0.0, help="share of requests that are answered with 503")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="postclick-bench-") as folder, _server(arguments, Path(folder)) as store:
         for size in map(int, arguments.mebibytes.split(",")):
@@ -73,11 +78,13 @@ def compare(store: S3ObjectStore, folder: Path, mebibytes: int, *, repetitions: 
                 if repetition:  # the first warms connections and page cache
                     seconds[name].append(time.perf_counter() - begun)
         rates = {name: mebibytes / statistics.median(times) for name, times in seconds.items()}
+        turns = sorted(theirs / ours for ours, theirs in zip(seconds["postclick"], seconds["boto3"], strict=True))
         yield {
             "object_store": direction,
             "mebibytes": mebibytes,
             **{f"{name}_mebibytes_per_second": round(rate, 1) for name, rate in rates.items()},
             "ratio": round(rates["postclick"] / rates["boto3"], 2),
+            "pairs": [round(ratio, 2) for ratio in (turns[0], statistics.median(turns), turns[-1])],
         }
 
 
@@ -95,9 +102,17 @@ def _server(arguments: argparse.Namespace, folder: Path) -> Iterator[S3ObjectSto
                 "access_key_id": user.access_key_id,
                 "secret_access_key": SecretStr(user.secret_access_key),
             }
+        if arguments.refused:
+            proxy = stack.enter_context(FaultProxy(settings["endpoint_url"]).running())
+            proxy.fault = partial(_refuse, random.Random(1), arguments.refused)
+            settings["endpoint_url"] = proxy.endpoint
         store = S3ObjectStore(f"bench-{uuid.uuid4()}", cache=folder / "cache", path_style=True, **settings)
         store._client.create_bucket(Bucket=store.bucket)
         yield store
+
+
+def _refuse(chance: random.Random, share: float, request: Request) -> Fault | None:
+    return Fault(answer=(503, "SlowDown")) if chance.random() < share else None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A throw-away one-node Ceph (monitor, in-memory OSD, S3 gateway) on loopback; what is stored in it is the tests'."""
 
+import base64
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-BINARIES = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
+BINARIES = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "rados", "radosgw", "radosgw-admin")
 START_SECONDS = 120
 CONFIGURATION = """
 [global]
@@ -55,7 +56,11 @@ rgw gc obj min wait = 2
 rgw gc processor period = 2
 rgw gc processor max time = 2
 rgw crypt require ssl = false
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = {kms_keys}
 """
+# Keys of aws:kms by their ids; the gateway's testing backend has them in its configuration.
+KMS_KEY_IDS = ("first-key", "second-key")
 KEYS = {
     "mon.": ("mon", "allow *"),
     "client.admin": ("mon", "allow *", "osd", "allow *", "mgr", "allow *"),
@@ -85,6 +90,14 @@ class Ceph:
         (keys,) = json.loads(answer)["keys"]
         return CephUser(f"arn:aws:iam:::user/{name}", keys["access_key"], keys["secret_key"])
 
+    def on_disk(self, ending: str) -> bytes:
+        """What the object store below the gateway holds of the one object whose name ends so."""
+        pool = ("rados", "-p", "default.rgw.buckets.data")
+        (name,) = [found for found in _run(self._folder, *pool, "ls").splitlines() if found.endswith(ending)]
+        copy = self._folder / "on-disk"
+        _run(self._folder, *pool, "get", name, str(copy))
+        return copy.read_bytes()
+
 
 def missing_parts() -> list[str]:
     """Names of the programs that this machine lacks for running a Ceph."""
@@ -98,8 +111,10 @@ def ceph_server(folder: Path) -> Iterator[Ceph]:
         (folder / name).mkdir(parents=True)
     port, first, second = (_free_port() for _ in range(3))
     fsid, addresses = str(uuid.uuid4()), f"[v2:127.0.0.1:{first},v1:127.0.0.1:{second}]"
+    kms_keys = " ".join(f"{name}={base64.b64encode(os.urandom(32)).decode()}" for name in KMS_KEY_IDS)
     (folder / "ceph.conf").write_text(
-        CONFIGURATION.format(fsid=fsid, addresses=addresses, folder=folder, port=port), encoding="utf-8"
+        CONFIGURATION.format(fsid=fsid, addresses=addresses, folder=folder, port=port, kms_keys=kms_keys),
+        encoding="utf-8",
     )
     try:
         _start_cluster(folder, fsid=fsid, addresses=addresses)

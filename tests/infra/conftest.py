@@ -1,12 +1,11 @@
 """Object stores for the tests of infra: a local folder, moto and Ceph on loopback, and faults before them."""
 
 import json
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
@@ -15,8 +14,14 @@ from infra.local_object_store import LocalObjectStore
 from infra.object_store import ObjectStore
 from infra.s3_object_store import S3ObjectStore
 from infra.s3_policy import as_bucket_policy, object_store_policy
-from tests.infra.ceph_server import Ceph, CephUser, ceph_server, missing_parts
+from tests.infra.ceph_server import KMS_KEY_IDS, Ceph, CephUser, ceph_server, missing_parts
 from tests.infra.fault_proxy import FaultProxy
+from tests.infra.large_uploads import SMALL_PART_BYTES, four_parts
+from tests.infra.moto_server import moto_server
+from tests.infra.racing import all_at_once
+
+if TYPE_CHECKING:
+    from tests.infra.kubernetes_server import KubernetesServer
 
 PREFIX = "team/postclick"
 
@@ -31,26 +36,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    server_module = pytest.importorskip("moto.server", reason="moto[server] is not installed: pip install -e .[dev]")
+    pytest.importorskip("moto.server", reason="moto[server] is not installed: pip install -e .[dev]")
     pytest.importorskip("boto3", reason="boto3 is not installed: pip install -e .[s3]")
-    from moto.s3.responses import S3Response
-
-    # Real servers check a condition and write in one step; moto does it in two, on a thread per request.
-    one_at_a_time, put_object = threading.Lock(), S3Response.put_object
-
-    def atomic_put_object(self: S3Response) -> object:
-        with one_at_a_time:
-            return put_object(self)
-
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    S3Response.put_object = atomic_put_object  # type: ignore[method-assign,assignment]
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        S3Response.put_object = put_object  # type: ignore[method-assign]
-        server.stop()
+    with moto_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")
@@ -120,18 +109,46 @@ def ceph_bucket(ceph: Ceph, ceph_owner: CephUser, ceph_worker: CephUser) -> str:
 
 
 @pytest.fixture
-def ceph_store(
+def on_ceph(
     ceph: Ceph, ceph_bucket: str, ceph_worker: CephUser, connect: Callable[..., S3ObjectStore]
-) -> S3ObjectStore:
-    """A store of its own below PREFIX, as the worker."""
-    return connect(ceph.endpoint, bucket=ceph_bucket, user=ceph_worker, prefix=f"{PREFIX}/{uuid.uuid4()}")
+) -> Callable[..., S3ObjectStore]:
+    """One place below PREFIX, as the worker, with other settings."""
+    return partial(connect, ceph.endpoint, bucket=ceph_bucket, user=ceph_worker, prefix=f"{PREFIX}/{uuid.uuid4()}")
+
+
+@pytest.fixture
+def ceph_store(on_ceph: Callable[..., S3ObjectStore]) -> S3ObjectStore:
+    return on_ceph()
+
+
+@pytest.fixture
+def encrypted_ceph_store(on_ceph: Callable[..., S3ObjectStore]) -> S3ObjectStore:
+    return on_ceph(sse="aws:kms", sse_kms_key_id=KMS_KEY_IDS[0])
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalObjectStore:
+    return LocalObjectStore(tmp_path / "objects")
 
 
 @pytest.fixture(params=["local", "s3", pytest.param("ceph", marks=pytest.mark.cluster)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    if request.param == "local":
-        return LocalObjectStore(tmp_path / "objects")
-    return request.getfixturevalue(f"{request.param}_store")
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    return request.getfixturevalue("local" if request.param == "local" else f"{request.param}_store")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest parts that S3 takes, and no long pauses."""
+    monkeypatch.setattr("infra.s3_object_store.SINGLE_PUT_BYTES", SMALL_PART_BYTES)
+    monkeypatch.setattr("infra.s3_uploads.PART_BYTES", SMALL_PART_BYTES)
+    monkeypatch.setattr("infra.s3_downloads.RANGE_BYTES", SMALL_PART_BYTES)
+    monkeypatch.setattr("infra.s3_downloads.LONGEST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Four small parts, the last one short."""
+    return four_parts(tmp_path)
 
 
 @pytest.fixture(params=["s3", pytest.param("ceph", marks=pytest.mark.cluster)])
@@ -163,23 +180,18 @@ def proxied(reconnect: Callable[..., S3ObjectStore]) -> S3ObjectStore:
 
 @pytest.fixture
 def race() -> Callable[[list[Callable[[], object]]], list[object]]:
-    """Starts all calls at once, each on a thread; returns each one's result or the exception it raised, in order."""
+    return all_at_once
 
-    def run(calls: list[Callable[[], object]]) -> list[object]:
-        start, outcomes = threading.Barrier(len(calls)), [None] * len(calls)
 
-        def contend(place: int) -> None:
-            start.wait()
-            try:
-                outcomes[place] = calls[place]()  # type: ignore[call-overload]
-            except Exception as error:
-                outcomes[place] = error  # type: ignore[call-overload]
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator["KubernetesServer"]:
+    """A control plane with the accounts of the manifests; tests leave nothing in its namespace `postclick`."""
+    from tests.infra.kubernetes_manifests import needs_kubectl
+    from tests.infra.kubernetes_objects import with_accounts
+    from tests.infra.kubernetes_server import missing_part
 
-        threads = [threading.Thread(target=contend, args=(place,)) for place in range(len(calls))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return list(outcomes)
-
-    return run
+    if reason := missing_part():
+        pytest.skip(reason)
+    needs_kubectl()
+    with with_accounts(tmp_path_factory.mktemp("kubernetes")) as server:
+        yield server

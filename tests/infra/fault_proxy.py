@@ -143,3 +143,19 @@ def times(count: int, fault: Fault, *, when: Callable[[Request], bool]) -> Calla
             return fault if seen[0] <= count else None
 
     return decide
+
+
+def a_put(request: Request) -> bool:
+    return request.method == "PUT"
+
+
+def a_get(request: Request) -> bool:
+    return request.method == "GET" and "list-type" not in request.path
+
+
+def a_part(request: Request) -> bool:
+    return "partNumber=" in request.path
+
+
+def a_completion(request: Request) -> bool:
+    return request.method == "POST" and "uploadId=" in request.path

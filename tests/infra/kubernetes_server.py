@@ -1,21 +1,21 @@
 """A throw-away Kubernetes control plane on loopback (etcd, API server, scheduler, controllers); it runs no pods."""
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
+
+from tests.infra.kubernetes_client import KubernetesClient
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -41,7 +41,7 @@ def missing_part() -> str | None:
     return None
 
 
-class KubernetesServer:
+class KubernetesServer(KubernetesClient):
     """A control plane of its own folder and ports. Nodes, and whoever runs pods on them, are the test's.
 
     Args:
@@ -56,11 +56,13 @@ class KubernetesServer:
         self.controllers = controllers
         self.kubeconfig = folder / "kubeconfig"
         self._certificates = folder / "certificates"
-        self._authorities = self._certificates / "apiserver.crt"
-        self._token = secrets.token_hex(16)
         self._etcd_port, self._etcd_peer_port, self._port = _free_ports(3)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.server = f"https://127.0.0.1:{self._port}"
+        super().__init__(
+            f"https://127.0.0.1:{self._port}",
+            authorities=self._certificates / "apiserver.crt",
+            token=secrets.token_hex(16),
+        )
 
     def start(self) -> None:
         """Start every part and wait until it answers; RuntimeError holds the end of the log of what did not."""
@@ -120,55 +122,6 @@ class KubernetesServer:
         from kubernetes import config
 
         return config.new_client_from_config(str(self.kubeconfig))
-
-    def account(self, namespace: str, name: str) -> "ApiClient":
-        """A client that may do what a ServiceAccount may, by a token that the API server issued to it."""
-        from kubernetes import client
-
-        configuration = client.Configuration(host=self.server)
-        configuration.ssl_ca_cert = str(self._authorities)
-        configuration.api_key = {"authorization": f"Bearer {self.token(namespace, name)}"}
-        return client.ApiClient(configuration)
-
-    def token(self, namespace: str, name: str) -> str:
-        """A token of a ServiceAccount, issued by the API server for an hour."""
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["api"]}}
-        status, answer = self.ask("POST", path, request)
-        assert status == 201, answer
-        return answer["status"]["token"]
-
-    def ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, token: str | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        """One request by the administrator, or by whoever holds `token`: HTTP status and answer, refusals included."""
-        content = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
-        request = urllib.request.Request(
-            self.server + path,
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"Authorization": f"Bearer {token or self._token}", "Content-Type": content},
-        )
-        context = ssl.create_default_context(cafile=str(self._authorities))
-        try:
-            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
-                status, text = answer.status, answer.read()
-        except urllib.error.HTTPError as refusal:
-            status, text = refusal.code, refusal.read()
-        try:
-            return status, json.loads(text)
-        except ValueError:
-            return status, {"message": text.decode(errors="replace")}
-
-    def wait_for_account(self, namespace: str, name: str = "default", *, seconds: float = 30) -> None:
-        """Wait until an account has its token's Secret: this API server refuses pods of one that has none yet."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            _, account = self.ask("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}")
-            if account.get("secrets"):
-                return
-            time.sleep(0.1)
-        raise TimeoutError(f"ServiceAccount {namespace}/{name} has no token after {seconds} s")
 
     def _start_etcd(self) -> None:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._etcd_peer_port}"

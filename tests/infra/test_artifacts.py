@@ -1,73 +1,19 @@
-"""Artifacts: published all or nothing, checked before they are read, mended by publishing again."""
+"""Artifacts: what is published is what is read, listed, and pruned; names and metadata that are refused."""
 
-import hashlib
 import itertools
-import json
 import tempfile
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.artifacts import (
-    ArtifactContested,
-    ArtifactDamaged,
-    ArtifactMissing,
-    ArtifactStore,
-    Manifest,
-)
+from infra.artifacts import ArtifactDamaged, ArtifactMissing, ArtifactStore
 from infra.local_object_store import LocalObjectStore
 from infra.object_keys import KeyRefused
 from infra.object_store import ObjectStore
-
-KEY = "samples/day=2026-01-01"
-
-
-class Killed(BaseException):
-    """What a kill looks like to the code: nothing catches it."""
-
-
-class DyingStore:
-    """An object store whose n-th operation (1, 2, …) does not happen, nor any after it."""
-
-    def __init__(self, objects: ObjectStore, *, dies_at: int) -> None:
-        self._objects, self._left = objects, dies_at
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._objects, name)
-        if not callable(found):
-            return found
-
-        def operation(*args: Any, **keywords: Any) -> Any:
-            self._left -= 1
-            if self._left <= 0:
-                raise Killed(name)
-            return found(*args, **keywords)
-
-        return operation
-
-
-def sources(folder: Path, **contents: bytes) -> dict[str, Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    return {name: folder / name for name in contents}
-
-
-def read(artifacts: ArtifactStore, key: str = KEY) -> dict[str, bytes] | None:
-    if artifacts.find(key) is None:
-        return None
-    artifact = artifacts.open(key)
-    return {name: artifact.path(name).read_bytes() for name in artifact.manifest.files}
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> LocalObjectStore:
-    return LocalObjectStore(tmp_path / "objects")
+from tests.infra.artifact_files import KEY, read, sources
 
 
 def test_what_is_published_is_what_is_read(store: ObjectStore, tmp_path: Path):
@@ -101,16 +47,6 @@ def test_directories_come_back_whole_with_nested_names(store: ObjectStore, tmp_p
     assert found == {"bundle.json", "weights.safetensors", "vocabulary/layout.json", "vocabulary/vocabulary.parquet"}
     assert all((directory / name).read_bytes() == (source / name).read_bytes() for name in found)
     assert artifacts.open("models/m").directory() == directory
-
-
-def test_an_assembled_directory_that_was_damaged_is_built_again(s3_store: ObjectStore, tmp_path: Path):
-    artifacts = ArtifactStore(s3_store)
-    artifacts.publish("models/m", sources(tmp_path / "s", a=b"one", b=b"two"), metadata={})
-    directory = artifacts.open("models/m").directory()
-    (directory / "a").unlink()
-    (directory / "b").write_bytes(b"TWO")
-    again = artifacts.open("models/m").directory()
-    assert {name: (again / name).read_bytes() for name in "ab"} == {"a": b"one", "b": b"two"}
 
 
 def test_publishing_a_directory_that_is_none_fails(local: LocalObjectStore, tmp_path: Path):
@@ -166,54 +102,6 @@ def test_keys_lists_artifacts_and_not_files_named_like_manifests(store: ObjectSt
     assert list(artifacts.keys("c")) == []
 
 
-def test_a_damaged_file_is_named_and_mended_by_publishing_again(store: ObjectStore, tmp_path: Path):
-    artifacts = ArtifactStore(store)
-    files = sources(tmp_path / "s", a=b"one", b=b"two")
-    manifest = artifacts.publish(KEY, files, metadata={})
-    assert read(artifacts) == {"a": b"one", "b": b"two"}
-    key = f"{KEY}/{manifest.version[:16]}/a"
-    store.put_bytes(key, b"ONE")
-    with pytest.raises(ArtifactDamaged, match="materialize") as caught:
-        artifacts.open(KEY).path("a")
-    for part in (key, manifest.files["a"].sha256, hashlib.sha256(b"ONE").hexdigest(), store.location):
-        assert part in str(caught.value)
-    with pytest.raises(ArtifactDamaged):
-        artifacts.open(KEY).directory()
-    store.delete(f"{KEY}/{manifest.version[:16]}/b")
-    with pytest.raises(ArtifactDamaged, match="no such object"):
-        artifacts.open(KEY).path("b")
-    assert artifacts.publish(KEY, files, metadata={}) == manifest
-    assert read(artifacts) == {"a": b"one", "b": b"two"}
-
-
-def test_a_damaged_local_copy_of_a_remote_file_is_fetched_again(s3_store: ObjectStore, tmp_path: Path):
-    artifacts = ArtifactStore(s3_store)
-    artifacts.publish(KEY, sources(tmp_path / "s", a=b"one"), metadata={})
-    artifacts.open(KEY).path("a").write_bytes(b"ONE")
-    assert artifacts.open(KEY).path("a").read_bytes() == b"one"
-
-
-@pytest.mark.parametrize("damage", [b"", b"{}", b"not json", b'{"key": 1}'])
-def test_an_unreadable_manifest_is_damage_not_absence(local: LocalObjectStore, damage: bytes):
-    local.put_bytes(f"{KEY}/manifest.json", damage)
-    with pytest.raises(ArtifactDamaged, match="materialize again"):
-        ArtifactStore(local).find(KEY)
-
-
-def test_a_manifest_moved_or_edited_is_damage(local: LocalObjectStore, tmp_path: Path):
-    artifacts = ArtifactStore(local)
-    artifacts.publish(KEY, sources(tmp_path / "s", a=b"one"), metadata={})
-    data = local.get_bytes(f"{KEY}/manifest.json").data
-    local.put_bytes("elsewhere/manifest.json", data)
-    with pytest.raises(ArtifactDamaged, match="elsewhere"):
-        artifacts.find("elsewhere")
-    edited = json.loads(data)
-    edited["files"]["a"]["sha256"] = "0" * 64
-    local.put_bytes(f"{KEY}/manifest.json", json.dumps(edited).encode())
-    with pytest.raises(ArtifactDamaged, match="version"):
-        artifacts.find(KEY)
-
-
 def test_an_unknown_file_name_lists_the_known(local: LocalObjectStore, tmp_path: Path):
     artifacts = ArtifactStore(local)
     artifacts.publish(KEY, sources(tmp_path / "s", a=b"one"), metadata={})
@@ -238,49 +126,9 @@ def test_bad_names_and_metadata_are_refused_before_anything_is_written(local: Lo
     assert list(local.list_keys()) == []
 
 
-@pytest.mark.parametrize("earlier_versions", [0, 1, 2, 3])
-def test_a_kill_at_any_step_leaves_the_old_or_the_new(earlier_versions: int, tmp_path: Path):
-    new = {"a": b"new a", "b": b"new b"}
-    for dies_at in itertools.count(1):
-        folder = tmp_path / str(dies_at)
-        objects = LocalObjectStore(folder / "objects")
-        artifacts = ArtifactStore(objects)
-        for version in range(earlier_versions):
-            artifacts.publish(KEY, sources(folder / "old", a=f"old {version}".encode()), metadata={})
-        old = read(artifacts)
-        files = sources(folder / "new", **new)
-        try:
-            ArtifactStore(DyingStore(objects, dies_at=dies_at)).publish(KEY, files, metadata={"m": 1})  # type: ignore[arg-type]
-        except Killed:
-            assert read(artifacts) in (old, new)
-        else:
-            break
-        artifacts.publish(KEY, files, metadata={"m": 1})
-        assert read(artifacts) == new, "the next run repairs it"
-        artifacts.publish(KEY, sources(folder / "next", c=b"c"), metadata={})
-        versions = {key.split("/")[2] for key in objects.list_keys(f"{KEY}/")} - {"manifest.json"}
-        assert len(versions) == 2, "litter of the killed run is gone"
-    assert dies_at >= 6, "lookup, listing, two files and the manifest were each interrupted"
-    assert read(artifacts) == new
-
-
-def test_racing_publishers_leave_one_whole_artifact(store: ObjectStore, race, tmp_path: Path):
-    artifacts = ArtifactStore(store)
-    contents = [{"a": f"a{number}".encode(), "b": f"b{number}".encode()} for number in range(8)]
-    files = [sources(tmp_path / str(number), **content) for number, content in enumerate(contents)]
-    outcomes = race([partial(artifacts.publish, KEY, each, metadata={}) for each in files])
-    assert all(isinstance(outcome, Manifest | ArtifactContested) for outcome in outcomes), outcomes
-    assert any(isinstance(outcome, Manifest) for outcome in outcomes)
-    assert read(artifacts) in contents
-
-
-def test_racing_publishers_of_the_same_content_all_succeed(store: ObjectStore, race, tmp_path: Path):
-    artifacts, files = ArtifactStore(store), sources(tmp_path / "s", a=b"one")
-    outcomes = race([partial(artifacts.publish, KEY, files, metadata={})] * 8)
-    assert {outcome.version for outcome in outcomes} == {artifacts.find(KEY).version}  # type: ignore[union-attr]
-
-
 NAME_PARTS = st.text("abAB01_=+@-", min_size=1, max_size=6)
+
+
 NAMES = st.lists(NAME_PARTS, min_size=1, max_size=3).map("/".join)
 
 

@@ -10,11 +10,6 @@ from infra.local_object_store import LocalObjectStore
 from infra.object_keys import KeyRefused
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> LocalObjectStore:
-    return LocalObjectStore(tmp_path / "objects")
-
-
 def test_stray_files_of_a_killed_writer_are_never_listed(local: LocalObjectStore):
     local.put_bytes("days/a", b"x")
     (local.root / "days" / ".0123.tmp").write_bytes(b"half")

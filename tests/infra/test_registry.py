@@ -1,39 +1,15 @@
 """The registry: one champion, moved by compare-and-swap, and a history that explains every state."""
 
 import itertools
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 
 from infra.local_object_store import LocalObjectStore
 from infra.object_store import ObjectStore
-from infra.registry import (
-    BackwardPromotion,
-    Champion,
-    ModelRegistry,
-    NeverChampion,
-    RegistryDamaged,
-    StaleComparison,
-)
-
-DAY = date(2026, 1, 10)
-
-
-def promote(registry: ModelRegistry, model_id: str, expected: str | None, *, as_of: date = DAY) -> Champion:
-    return registry.promote(
-        model_id=model_id,
-        as_of=as_of,
-        expected_model_id=expected,
-        who="ada",
-        reason=f"{model_id} is better",
-        evidence={"auc_cvr": {"low": 0.01, "high": 0.03}, "of": model_id},
-    )
-
-
-def told(registry: ModelRegistry) -> list[tuple[str, str, bool | None]]:
-    return [(decision.kind, decision.model_id, decision.took_effect) for decision in registry.history()]
+from infra.registry import BackwardPromotion, ModelRegistry, NeverChampion, RegistryDamaged, StaleComparison
+from tests.infra.promotions import DAY, promote, told
 
 
 @pytest.fixture
@@ -132,78 +108,6 @@ def test_rollback_goes_only_to_former_champions(registry: ModelRegistry):
     )
     with pytest.raises(NeverChampion, match="two: it never was champion; choose one of one"):
         registry.rollback(to_model_id="two", who="bob", reason="r")
-
-
-def test_of_racing_promotions_one_wins_and_history_explains_the_rest(registry: ModelRegistry, store: ObjectStore, race):
-    promote(registry, "old", None)
-    plain = ModelRegistry(store)
-    outcomes = race([partial(promote, plain, f"m{number:02}", "old") for number in range(12)])
-    winners = [outcome for outcome in outcomes if isinstance(outcome, Champion)]
-    assert all(isinstance(outcome, Champion | StaleComparison) for outcome in outcomes), outcomes
-    assert winners == [plain.champion()]
-    history = plain.history()
-    assert [decision.decision_id for decision in history] == [f"{n:08}" for n in range(1, len(history) + 1)]
-    assert [decision.model_id for decision in history if decision.took_effect] == ["old", winners[0].model_id]
-
-
-def test_racing_first_promotions_have_one_winner(store: ObjectStore, race):
-    registry = ModelRegistry(store)
-    outcomes = race([partial(promote, registry, f"m{number}", None) for number in range(8)])
-    assert [outcome for outcome in outcomes if isinstance(outcome, Champion)] == [registry.champion()]
-
-
-def test_racing_promotions_of_the_same_model_all_succeed(store: ObjectStore, race):
-    registry = ModelRegistry(store)
-    outcomes = race([partial(promote, registry, "one", None)] * 8)
-    assert outcomes == [registry.champion()] * 8
-    assert [decision.took_effect for decision in registry.history()].count(True) == 1
-
-
-class PowerCut(BaseException):
-    pass
-
-
-class CutBefore(LocalObjectStore):
-    """Loses power at the n-th write."""
-
-    left = 0
-
-    def create_bytes(self, key: str, data: bytes) -> str:
-        self._cut()
-        return super().create_bytes(key, data)
-
-    def replace_bytes(self, key: str, data: bytes, *, etag: str) -> str:
-        self._cut()
-        return super().replace_bytes(key, data, etag=etag)
-
-    def _cut(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise PowerCut
-
-
-@pytest.mark.parametrize("act", ["promote", "rollback"])
-@pytest.mark.parametrize("write", [1, 2])
-def test_a_kill_between_history_and_pointer_is_explained_and_repeated(act: str, write: int, tmp_path):
-    objects = CutBefore(tmp_path)
-    registry = ModelRegistry(objects)
-    promote(registry, "one", None)
-    old = promote(registry, "two", "one")
-
-    def again() -> Any:
-        if act == "promote":
-            return promote(registry, "three", "two")
-        return registry.rollback(to_model_id="one", who="bob", reason="r")
-
-    objects.left = write
-    with pytest.raises(PowerCut):
-        again()
-    assert registry.champion() == old
-    unfinished = [False] * (write - 1)
-    assert [decision.took_effect for decision in registry.history()] == [True, True, *unfinished]
-    new = again()
-    assert registry.champion() == new != old
-    assert [decision.took_effect for decision in registry.history()] == [True, True, *unfinished, True]
 
 
 def test_damage_is_named_with_a_remedy(tmp_path):

@@ -17,14 +17,15 @@ import pytest
 from infra.s3_object_store import S3ObjectStore
 from infra.s3_uploads import sweep_abandoned
 from tests.infra.fault_proxy import FaultProxy, Request
+from tests.infra.large_uploads import SMALL_PART_BYTES, uploads
 
-MEBIBYTE = 1 << 20
 PROGRAM = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from pydantic import SecretStr
 from infra import s3_object_store, s3_uploads
 s3_object_store.SINGLE_PUT_BYTES = s3_uploads.PART_BYTES = 5 << 20
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts behind it ignores it
 settings = json.loads(sys.stdin.readline())
 store = s3_object_store.S3ObjectStore(
     settings.pop("bucket"), cache=Path(settings.pop("cache")), secret_access_key=SecretStr(settings.pop("secret")),
@@ -64,18 +65,6 @@ def upload(proxied: S3ObjectStore, proxy: FaultProxy, tmp_path: Path) -> Callabl
     return start
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    path = tmp_path / "large.bin"
-    path.write_bytes(random.Random(6).randbytes(17 * MEBIBYTE))
-    return path
-
-
-def uploads(store: S3ObjectStore) -> list[str]:
-    answer = store._client.list_multipart_uploads(Bucket=store.bucket, Prefix=store.prefix)
-    return [upload["Key"] for upload in answer.get("Uploads", ())]
-
-
 def kill_within_a_part(process: subprocess.Popen[str], number: signal.Signals, reached: threading.Event) -> int:
     assert reached.wait(60), "the upload never began"
     process.send_signal(number)
@@ -105,10 +94,8 @@ def test_sigterm_leaves_no_parts(proxied: S3ObjectStore, proxy: FaultProxy, larg
 
 
 def test_ctrl_c_leaves_no_parts(proxied: S3ObjectStore, proxy: FaultProxy, large: Path, upload):
-    reached = threading.Event()
-    proxy.fault = lambda request: reached.set() if "partNumber=2" in request.path else None
-    process = upload(large)
-    assert kill_within_a_part(process, signal.SIGINT, reached) != 0
+    reached = slow_fourth_part(proxy)
+    assert kill_within_a_part(upload(large), signal.SIGINT, reached) != 0
     assert uploads(proxied) == []
     assert not proxied.exists("large")
 
@@ -131,7 +118,7 @@ def test_what_sigkill_leaves_is_swept_once_it_is_old(
 def test_a_store_sweeps_before_its_first_upload_in_parts(
     proxied: S3ObjectStore, large: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("infra.s3_object_store.SINGLE_PUT_BYTES", 5 * MEBIBYTE)
+    monkeypatch.setattr("infra.s3_object_store.SINGLE_PUT_BYTES", SMALL_PART_BYTES)
     monkeypatch.setattr(sweep_abandoned, "__kwdefaults__", {"older_than": timedelta(seconds=-5)})
     abandoned = {"Bucket": proxied.bucket, "Key": f"{proxied.prefix}of-a-killed-process"}
     proxied._client.create_multipart_upload(**abandoned)
