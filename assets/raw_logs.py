@@ -1,5 +1,6 @@
 """The assets `raw_events` and `raw_conversions`: what arrived on a day, landed as it is; labels belong to `samples`."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -54,7 +55,8 @@ def _raw_asset(spec: DatasetSpec, pods: StepPods, *, name: str, description: str
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"duckdb", "parquet"},
         op_tags=pods.other,
-        retry_policy=pods.data_retry_policy,
+        # What fails while a bucket is read may be the server's fault, on one machine too.
+        retry_policy=pods.retry_policy if spec.in_bucket else pods.data_retry_policy,
         description=description,
         check_specs=checks,
         output_required=False,
@@ -67,11 +69,15 @@ def _raw_asset(spec: DatasetSpec, pods: StepPods, *, name: str, description: str
 
 
 def _land(platform: Platform, spec: DatasetSpec, name: str, days: list[date]) -> list[DayOutcome]:
-    source = LogSource(spec=spec, feed_root=platform.feed_root)
+    source = LogSource(spec=spec, feed_root=platform.feed_root, feed=platform.feed)
+    outcomes = []
     with platform.scratch(name) as folder:
-        landed_days = (source.land_events if name == "raw_events" else source.land_conversions)(days=days, root=folder)
         # In the order of days: each is compared with what is in the store from before it.
-        return [_publish(platform, spec, name, landed, folder=folder) for landed in landed_days]
+        for landed in (source.land_events if name == "raw_events" else source.land_conversions)(days=days, root=folder):
+            outcomes.append(_publish(platform, spec, name, landed, folder=folder))
+            # A disk that holds a day must do for a range.
+            shutil.rmtree(folder / landed.day.isoformat(), ignore_errors=True)
+    return outcomes
 
 
 def _publish(platform: Platform, spec: DatasetSpec, name: str, landed: LandedDay, *, folder: Path) -> DayOutcome:

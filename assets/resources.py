@@ -14,6 +14,7 @@ from infra.child_process import run_child
 from infra.object_store import ObjectStore
 from infra.registry import ModelRegistry
 from infra.scratch import scratch_folder
+from ml.data.sources.raw_files import RawFeed
 
 
 class DataRefused(ValueError):
@@ -48,7 +49,8 @@ class Prices:
 class Platform:
     """The outside world of one dataset, the same for every asset: laptop and cluster differ in what is put in here.
 
-    `feed_root` is where a synthetic log's raw files are generated, `cache_root` holds what can be made again,
+    `feed_root` is where a synthetic log's raw files are generated, `feed` what raw files in buckets are read from (a
+    log in folders needs none), `cache_root` holds what can be made again,
     `child_environment` is the whole environment of a computing child (no secret is in it). `dataset_argument` is what
     people give as `--dataset`, for the commands that pages show them. `window_bytes`, `checkpoint_seconds` and
     `compile_step` say how a training run uses its machine, `checkpoints_in_store` whether another machine may go on
@@ -69,6 +71,7 @@ class Platform:
     checkpoints_in_store: bool = False
     prices: Prices = Prices()
     metrics_port: int | None = None
+    feed: RawFeed | None = None
 
     @property
     def artifacts(self) -> ArtifactStore:

@@ -2,18 +2,29 @@
 
 from pathlib import Path
 
+from assets.raw_feed import BucketFeed
 from assets.resources import Platform, Prices, Tracking
+from infra.object_keys import ObjectStoreError
 from ml.data.dataset import DatasetSpec
-from orchestration.settings import Settings
+from orchestration.settings import Settings, SettingsInvalid
 
 
 def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
-    """The platform of one dataset: local folders, or S3 where `POSTCLICK_STORE` names a bucket."""
+    """The platform of one dataset: local folders, or S3 where `POSTCLICK_STORE` or a path of the spec names a bucket.
+
+    Raises SettingsInvalid where S3 cannot be spoken to by what is installed and set.
+    """
     home = settings.dataset_home(spec)
     spec_file = Path(settings.dataset)
+    try:
+        objects = settings.object_store(dataset=spec.name, home=home)
+        feed = BucketFeed(settings.raw_feed()) if spec.in_bucket else None
+    except ObjectStoreError as fault:
+        raise SettingsInvalid(str(fault)) from fault
     return Platform(
-        objects=settings.object_store(dataset=spec.name, home=home),
+        objects=objects,
         feed_root=home / "feed",
+        feed=feed,
         cache_root=home / "cache",
         child_environment=settings.child_environment(),
         threads=settings.threads,

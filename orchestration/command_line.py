@@ -142,7 +142,7 @@ def ui(
         "DAGSTER_HOME": str(prepare_dagster_home(settings, spec)),
         "POSTCLICK_HOME": str(settings.home.resolve()),
         "POSTCLICK_DATASET": settings.dataset,
-        **({"POSTCLICK_DATA": str(settings.data.resolve())} if settings.data else {}),
+        **({"POSTCLICK_DATA": folder} if (folder := settings.data_folder()) else {}),
     }
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
     command += ["--log-format", "json"] if settings.log_format == "json" else []

@@ -16,6 +16,7 @@ from infra import structured_logs
 from infra.webhook import check_address
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import load_dataset
+from ml.data.source_spec import BUCKET_SCHEME
 from orchestration.pod_settings import PodSettings
 from orchestration.store_settings import StoreSettings
 
@@ -38,7 +39,9 @@ class Settings(PodSettings, StoreSettings):
 
     home: Path = Field(default=Path("var"), description="folder for everything that Postclick stores")
     dataset: str = Field(default="demo", description="a dataset spec: its path or, if it ships, its name")
-    data: Path | None = Field(default=None, description="folder of raw files, for specs that use ${POSTCLICK_DATA}")
+    data: str | None = Field(
+        default=None, description="folder of raw files, or s3://bucket/folder, for specs that use ${POSTCLICK_DATA}"
+    )
     threads: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8), ge=1, le=256, description="threads of one child process"
     )
@@ -106,9 +109,15 @@ class Settings(PodSettings, StoreSettings):
         """The dataset spec in force; DatasetInvalid names what is wrong with it."""
         from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
         variables = {**from_file, **os.environ}
-        if self.data is not None:
-            variables["POSTCLICK_DATA"] = str(self.data.resolve())
+        if (folder := self.data_folder()) is not None:
+            variables["POSTCLICK_DATA"] = folder
         return load_dataset(self.dataset, environment=variables)
+
+    def data_folder(self) -> str | None:
+        """What `${POSTCLICK_DATA}` stands for: an absolute path, or an address in a bucket."""
+        if self.data is None or self.data.startswith(BUCKET_SCHEME):
+            return self.data and self.data.rstrip("/")
+        return str(Path(self.data).resolve())
 
     def dataset_home(self, spec: DatasetSpec) -> Path:
         """Folder of everything stored for one dataset, apart from every other dataset's."""

@@ -1,4 +1,4 @@
-"""The settings of the store: where artifacts lie, and how an S3 server is spoken to; `settings` reads them."""
+"""The settings of the store and of raw logs in buckets: how S3 servers are spoken to; `settings` reads them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from infra.local_object_store import LocalObjectStore
 from infra.object_store import ObjectStore
+from infra.s3_feed import S3Feed
 
 
 class StoreSettings(BaseSettings):
@@ -26,6 +27,16 @@ class StoreSettings(BaseSettings):
         default=None, description="server-side encryption that every object must have; the bucket's own if absent"
     )
     s3_kms_key_id: str | None = Field(default=None, description="key of aws:kms; the account's own if absent")
+    #: Raw logs are mostly where the store is.
+    feed_s3_endpoint: str | None = Field(
+        default=None, description="endpoint of the S3 server of raw logs; POSTCLICK_S3_ENDPOINT if absent"
+    )
+    feed_s3_region: str | None = Field(
+        default=None, description="region of the buckets of raw logs; on the store's server the store's if absent"
+    )
+    feed_s3_path_style: bool | None = Field(
+        default=None, description="as POSTCLICK_S3_PATH_STYLE, for raw logs; if absent, with an endpoint"
+    )
     s3_attempts: int = Field(default=5, ge=1, le=20, description="how often a request is tried in all")
     #: Unbounded, downloads of a year of days would fill a pod's disk; a bound below one window would fetch it anew.
     cache_max_gib: float | None = Field(
@@ -57,11 +68,28 @@ class StoreSettings(BaseSettings):
             cache=home / "cache" / "s3",
             endpoint_url=self.s3_endpoint,
             region=self.s3_region,
-            # Servers other than AWS rarely have a host name per bucket.
-            path_style=self.s3_endpoint is not None if self.s3_path_style is None else self.s3_path_style,
+            path_style=_path_style(self.s3_path_style, self.s3_endpoint),
             attempts=self.s3_attempts,
             sse=self.s3_sse,
             sse_kms_key_id=self.s3_kms_key_id,
             cache_keep=timedelta(hours=self.cache_keep_hours),
             **bound,
         )
+
+    def raw_feed(self) -> S3Feed:
+        """What raw logs in buckets are read with: the store's server, unless it is told another."""
+        endpoint = self.feed_s3_endpoint or self.s3_endpoint
+        # Of another server than the store's nothing of the store's is known.
+        same_server = endpoint == self.s3_endpoint
+        path_style = self.s3_path_style if self.feed_s3_path_style is None and same_server else self.feed_s3_path_style
+        return S3Feed(
+            endpoint_url=endpoint,
+            region=self.feed_s3_region or (self.s3_region if same_server else None),
+            path_style=_path_style(path_style, endpoint),
+            attempts=self.s3_attempts,
+        )
+
+
+def _path_style(asked: bool | None, endpoint: str | None) -> bool:
+    """Servers other than AWS rarely have a host name per bucket."""
+    return endpoint is not None if asked is None else asked

@@ -107,6 +107,12 @@ class DatasetSpec(BaseModel):
         return isinstance(self.source, WideLog | AliCcp)
 
     @property
+    def in_bucket(self) -> bool:
+        """Whether any of the log's raw files lie in a bucket."""
+        tables = self.source.tables if isinstance(self.source, EventStreams | WideLog) else ()
+        return any(table.in_bucket for table in tables)
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """What this log knows users to do, in order."""
         if self.labels_complete or isinstance(self.source, Synthetic):

@@ -1,8 +1,9 @@
 """Where a team's raw logs lie and how their columns are named; reading them belongs to `ml.data.sources`."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ml.data.synthetic.config import SyntheticConfig
 
@@ -11,12 +12,17 @@ FileFormat = Literal["parquet", "csv", "jsonlines"]
 #: One raw column, or several joined by ':' where no single column identifies the row.
 Columns = str | tuple[str, ...]
 
+BUCKET_SCHEME = "s3://"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
 
 class TableSpec(BaseModel):
     """A table of the raw log: its files, their format and which of their rows belong to it.
 
     A path with `{day}` names the files of one day (a glob may stand beside it); without it, one table holds every
-    day and is split by its time column in the dataset's time zone.
+    day and is split by its time column in the dataset's time zone. `s3://bucket/…` is a path in a bucket, with the same
+    globs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +41,33 @@ class TableSpec(BaseModel):
     def daily(self) -> bool:
         """Whether each day has files of its own."""
         return "{day}" in self.path
+
+    @property
+    def in_bucket(self) -> bool:
+        """Whether the files lie in a bucket and not in a folder of this machine."""
+        return self.path.startswith(BUCKET_SCHEME)
+
+    @field_validator("path")
+    @classmethod
+    def _readable_place(cls, value: str) -> str:
+        if (found := _SCHEME.match(value)) is None:
+            return value
+        if found[0] != BUCKET_SCHEME:
+            raise ValueError(
+                f"{found[0]} is no place that raw files can be read from: give a path of this machine, or "
+                "s3://bucket/path for a bucket (AWS or any server that speaks S3)"
+            )
+        bucket, _, name = value.removeprefix(BUCKET_SCHEME).partition("/")
+        if not _BUCKET.fullmatch(bucket) or not name:
+            raise ValueError(
+                "expected s3://bucket/path, with the bucket's name as it is: {day} and globs may follow it"
+            )
+        if wrong := {"", ".", ".."} & set(name.split("/")):
+            raise ValueError(
+                f"its part {min(wrong)!r} between two slashes (or at the end) is in the way: leave it out; objects "
+                "whose names have such parts are to be copied to other names"
+            )
+        return value
 
     @model_validator(mode="after")
     def _named_columns(self) -> Self:
@@ -109,6 +142,12 @@ class EventStreams(BaseModel):
     carts: StageTable | None = None
     favourites: StageTable | None = None
 
+    @property
+    def tables(self) -> tuple[TableSpec, ...]:
+        """The tables that the log has."""
+        tables = (self.impressions, self.clicks, self.conversions, self.carts, self.favourites)
+        return tuple(table for table in tables if isinstance(table, TableSpec))
+
 
 class WideTable(TableSpec):
     """One table with a row per impression and its labels as columns."""
@@ -130,6 +169,11 @@ class WideLog(BaseModel):
     kind: Literal["wide_log"]
     table: WideTable
 
+    @property
+    def tables(self) -> tuple[TableSpec, ...]:
+        """The table that the log is."""
+        return (self.table,)
+
 
 class AliCcp(BaseModel):
     """Ali-CCP's raw files as published (Tianchi 408). They hold no dates: the train file becomes the first
@@ -143,6 +187,15 @@ class AliCcp(BaseModel):
     test_skeleton: str = Field(min_length=1)
     test_common: str = Field(min_length=1)
     pseudo_days: int = Field(default=7, ge=1, le=366, description="D, the days that the train file is split into")
+
+    @field_validator("train_skeleton", "train_common", "test_skeleton", "test_common")
+    @classmethod
+    def _of_this_machine(cls, value: str) -> str:
+        if found := _SCHEME.match(value):
+            raise ValueError(
+                f"Ali-CCP's files are read from a folder of this machine only, not from {found[0]}: copy them there"
+            )
+        return value
 
 
 class Synthetic(BaseModel):

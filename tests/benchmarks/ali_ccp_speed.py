@@ -42,7 +42,7 @@ def every_day(spec: DatasetSpec) -> list[date]:
 
 def land(spec: DatasetSpec, root: Path) -> int:
     """Land all days as the asset does; returns the rows."""
-    landed = LogSource(spec=spec, feed_root=root).land_events(days=every_day(spec), root=root)
+    landed = list(LogSource(spec=spec, feed_root=root).land_events(days=every_day(spec), root=root))
     refused = [str(day.refused) for day in landed if day.refused]
     if refused:
         raise RuntimeError(refused[0])

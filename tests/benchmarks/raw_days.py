@@ -51,6 +51,6 @@ class RawDays:
         if done.exists():
             return
         source = LogSource(spec=self.spec, feed_root=self.folder / "feed")
-        source.land_events(days=list(DAYS), root=self.folder / "raw")
-        source.land_conversions(days=list(DAYS), root=self.folder / "raw")
+        for landed in (source.land_events, source.land_conversions):
+            list(landed(days=list(DAYS), root=self.folder / "raw"))
         done.touch()

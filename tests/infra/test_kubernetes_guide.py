@@ -1,7 +1,15 @@
 """The guide of the manifests names what they expect: secrets, roles, labels, numbers, paths."""
 
+import json
 import re
+import subprocess
+import sys
 
+import yaml
+
+from infra.s3_policy import feed_policy
+from ml.data.source_spec import ImpressionTable
+from orchestration.settings import Settings
 from tests.infra.kubernetes_manifests import (
     KUBERNETES,
     NAMESPACE,
@@ -63,3 +71,24 @@ def test_the_guides_paths_are_there():
 def test_the_guide_gives_the_pool_as_many_places_as_the_quota_has_gpus():
     quota = named("production", "ResourceQuota", "postclick-gpu")["spec"]["hard"]["requests.nvidia.com/gpu"]
     assert f"dagster instance concurrency set gpu {quota}" in GUIDE
+
+
+def test_the_guides_raw_logs_are_read_with_the_rights_that_it_gives_and_the_settings_there_are():
+    section = GUIDE.partition("## Raw logs")[2].partition("\n## ")[0]
+    [spec] = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    impressions = ImpressionTable.model_validate(yaml.safe_load(spec)["source"]["impressions"])
+    [program] = re.findall(r"\.venv/bin/python -c '(.*)' >", section)
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=KUBERNETES.parents[1], check=True, capture_output=True, text=True
+    )
+    bucket, _, name = impressions.path.removeprefix("s3://").partition("/")
+    policy = json.loads(answer.stdout)
+    assert policy == feed_policy(bucket, name.partition("/")[0])
+    [below] = policy["Statement"][1]["Condition"]["StringLike"].values()
+    assert name.startswith(below.removesuffix("*"))
+    named = set(re.findall(r"POSTCLICK_(\w+)", section))
+    assert {f"FEED_S3_{setting}" for setting in ("ENDPOINT", "REGION", "PATH_STYLE")} <= named
+    assert {setting.lower() for setting in named} <= Settings.model_fields.keys()
+    runs = yaml.safe_load((KUBERNETES / "base" / "dagster.yaml").read_text(encoding="utf-8"))["run_launcher"]["config"]
+    sizes = {volume["name"]: volume.get("empty_dir", {}).get("size_limit") for volume in runs["volumes"]}
+    assert f"`postclick-home`, {sizes['postclick-home'].removesuffix('Gi')} GiB" in section

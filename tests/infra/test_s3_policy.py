@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from infra.s3_feed import FeedObjectRefused, S3Feed
 from infra.s3_object_store import S3ObjectStore, S3Refused
-from infra.s3_policy import as_bucket_policy, object_store_policy
+from infra.s3_policy import as_bucket_policy, feed_policy, object_store_policy
 from tests.infra.ceph_server import Ceph, CephUser
 
 
@@ -96,3 +99,65 @@ def test_nothing_of_the_bucket_itself_may_be_changed(ceph_store: S3ObjectStore):
     for call in (client.delete_bucket, client.get_bucket_policy, client.delete_bucket_policy, client.list_objects_v2):
         with pytest.raises(ClientError, match="AccessDenied"):
             call(Bucket=bucket)
+
+
+def test_the_feeds_rights_are_to_read_and_to_list_below_its_prefix():
+    policy = feed_policy("data", "/shop/impressions/", kms_key_arn="arn:aws:kms:eu-west-1:1:key/k")
+    assert [(statement["Action"], statement["Resource"]) for statement in policy["Statement"]] == [
+        ("s3:GetObject", "arn:aws:s3:::data/shop/impressions/*"),
+        ("s3:ListBucket", "arn:aws:s3:::data"),
+        (["kms:Decrypt"], "arn:aws:kms:eu-west-1:1:key/k"),
+    ]
+    assert policy["Statement"][1]["Condition"] == {"StringLike": {"s3:prefix": "shop/impressions/*"}}
+    assert feed_policy("data")["Statement"][0]["Resource"] == "arn:aws:s3:::data/*"
+
+
+def test_with_the_feeds_rights_the_feed_is_read_and_nothing_else_of_the_bucket(
+    ceph: Ceph, ceph_owner: CephUser, tmp_path: Path
+):
+    from botocore.exceptions import ClientError
+
+    reader = ceph.user("reader")
+
+    def feed_of(user: CephUser) -> S3Feed:
+        return S3Feed(
+            endpoint_url=ceph.endpoint,
+            path_style=True,
+            access_key_id=user.access_key_id,
+            secret_access_key=SecretStr(user.secret_access_key),
+        )
+
+    feed, owners = feed_of(reader), feed_of(ceph_owner)._client
+    owners.create_bucket(Bucket="logs")
+    for name in ("shop/1/a.csv", "shop/1/b/c.csv", "shops/1/a.csv", "store/manifest"):
+        owners.put_object(Bucket="logs", Key=name, Body=name.encode())
+    rights = as_bucket_policy(feed_policy("logs", "shop"), principal_arn=reader.arn)
+    owners.put_bucket_policy(Bucket="logs", Policy=json.dumps(rights))
+
+    for number, pattern in enumerate(("shop/1/*", "shop/*/a.csv", "shop/**/*.csv", "shop/1/b/c.csv")):
+        into = tmp_path / str(number)
+        into.mkdir()
+        copies = feed.fetch(f"s3://logs/{pattern}", into=into)
+        assert copies
+        assert all(copy.path.read_bytes().decode() in copy.address for copy in copies)
+    for pattern in ("shops/1/*", "sho*/1/*", "*", "store/manifest"):
+        with pytest.raises(S3Refused, match=r"cannot list .* AccessDenied .* infra/iam/feed_policy\.json"):
+            feed.fetch(f"s3://logs/{pattern}", into=tmp_path)
+    target: dict[str, Any] = {"Bucket": "logs", "Key": "shop/1/a.csv"}
+    client = feed._client
+    for call in (
+        lambda: client.put_object(**target, Body=b"mine"),
+        lambda: client.delete_object(**target),
+        lambda: client.create_multipart_upload(**target),
+        lambda: client.get_object(Bucket="logs", Key="store/manifest"),
+        lambda: client.get_bucket_policy(Bucket="logs"),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call()
+
+    # An object that another account wrote and kept to itself, as it seems to the reader: the day is refused.
+    rights["Statement"][0]["Resource"] = "arn:aws:s3:::logs/shop/1/a.csv"
+    owners.put_bucket_policy(Bucket="logs", Policy=json.dumps(rights))
+    (tmp_path / "closed").mkdir()
+    with pytest.raises(FeedObjectRefused, match=r"cannot get 'shop/1/b/c\.csv' in s3://logs/: AccessDenied"):
+        feed.fetch("s3://logs/shop/**/*.csv", into=tmp_path / "closed")

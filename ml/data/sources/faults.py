@@ -1,6 +1,6 @@
 """Turns an engine's error over raw files into a refusal that names the file and the remedy; it catches nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,8 +16,10 @@ _LONGEST_LINE = 300
 _OURS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.ResourceInUseException)
 
 
-def unreadable(error: duckdb.Error, *, table: TableSpec, files: Sequence[Path]) -> LandingRefused:
-    """The refusal that `error` means for `files`.
+def unreadable(
+    error: duckdb.Error, *, table: TableSpec, files: Sequence[Path], in_words: Callable[[str], str] = str
+) -> LandingRefused:
+    """The refusal that `error` means for `files`; `in_words` is asked for the engine's text before it is cut short.
 
     Raises `error` itself where it does not speak of the files: want of memory or disk is no fault of a day.
     """
@@ -25,7 +27,7 @@ def unreadable(error: duckdb.Error, *, table: TableSpec, files: Sequence[Path]) 
     named = [path for path in files if str(path) in message]
     if isinstance(error, _OURS) or (isinstance(error, duckdb.IOException) and not named):
         raise error
-    why = _sniffing(table) if "Error when sniffing" in message else _reason(message)
+    why = _sniffing(table) if "Error when sniffing" in message else _reason(in_words(message))
     return LandingRefused(f"{name_files(named or files)}: not readable as {table.format}: {why}; {_REMEDY}")
 
 

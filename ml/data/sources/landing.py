@@ -13,17 +13,8 @@ from ml.data.sources.columns import RawColumns, TypedColumn, UnknownColumn, sele
 from ml.data.sources.faults import name_files, unreadable
 from ml.data.sources.headers import TableColumns, read_columns
 from ml.data.sources.lines import TextScan, line_sql, number_lines, scan_text
-from ml.data.sources.tables import (
-    FILE_COLUMN,
-    ROW_COLUMN,
-    LandedFile,
-    LandingRefused,
-    describe_files,
-    find_files,
-    folder_characters,
-    relation,
-    selection,
-)
+from ml.data.sources.raw_files import FileFinder, TableFiles
+from ml.data.sources.tables import FILE_COLUMN, ROW_COLUMN, LandedFile, LandingRefused, relation, selection
 from ml.data.sources.time_units import LogDays, refuse_wrong_unit
 
 
@@ -53,27 +44,40 @@ class TableLanding:
 
 
 def land_table(
-    landing: TableLanding, *, days: Sequence[date], first: date, last: date | None, timezone: str, root: Path
+    landing: TableLanding,
+    *,
+    finder: FileFinder,
+    days: Sequence[date],
+    first: date,
+    last: date | None,
+    timezone: str,
+    root: Path,
 ) -> dict[date, LandedTable | LandingRefused]:
     """Write `root/<day>/<table>.parquet` for each of `days`; a day that cannot be landed has its reason instead.
+
+    `finder` says where the table's files are.
 
     A table with `{day}` in its path is read day by day; one without is read once and split by its time column in
     `timezone`. A row of unreadable time belongs to the log's first day, where the rules will find it.
     """
     if landing.table.daily:
         covered = {day: LogDays(first=first, last=last or day, timezone=timezone) for day in days}
-        return {day: _land_day(landing, day=day, log=covered[day], root=root) for day in days}
+        return {day: _land_day(landing, finder=finder, day=day, log=covered[day], root=root) for day in days}
     try:
-        return _land_split(landing, days=days, first=first, last=last, timezone=timezone, root=root)
+        files = finder.find(landing.table, day=None)
+        with files.refusing_by_address():
+            return _land_split(landing, files, days=days, first=first, last=last, timezone=timezone, root=root)
     except LandingRefused as refusal:
         return dict.fromkeys(days, refusal)
 
 
-def _land_day(landing: TableLanding, *, day: date, log: LogDays, root: Path) -> LandedTable | LandingRefused:
+def _land_day(
+    landing: TableLanding, *, finder: FileFinder, day: date, log: LogDays, root: Path
+) -> LandedTable | LandingRefused:
     try:
-        files = find_files(landing.table, day=day)
-        described = describe_files(files)
-        with connect(scratch=root / "scratch") as connection:
+        files = finder.find(landing.table, day=day)
+        with files.refusing_by_address(), connect(scratch=root / "scratch") as connection:
+            described = files.described()
             columns = _read(connection, landing, files, log=log)
             out = root / day.isoformat() / f"{landing.name}.parquet"
             rows = _write(connection, "landed", out)
@@ -83,10 +87,16 @@ def _land_day(landing: TableLanding, *, day: date, log: LogDays, root: Path) -> 
 
 
 def _land_split(
-    landing: TableLanding, *, days: Sequence[date], first: date, last: date | None, timezone: str, root: Path
+    landing: TableLanding,
+    files: TableFiles,
+    *,
+    days: Sequence[date],
+    first: date,
+    last: date | None,
+    timezone: str,
+    root: Path,
 ) -> dict[date, LandedTable | LandingRefused]:
-    files = find_files(landing.table, day=None)
-    described = describe_files(files)
+    described = files.described()
     landed: dict[date, LandedTable | LandingRefused] = {}
     with connect(scratch=root / "scratch") as connection:
         log = LogDays(first=first, last=last or max(days), timezone=timezone)
@@ -106,28 +116,28 @@ def _land_split(
 
 
 def _read(
-    connection: duckdb.DuckDBPyConnection, landing: TableLanding, files: list[Path], *, log: LogDays
+    connection: duckdb.DuckDBPyConnection, landing: TableLanding, files: TableFiles, *, log: LogDays
 ) -> dict[str, str]:
     """Read `files` into the table `landed`; returns their raw columns. Raises LandingRefused."""
     table = landing.table
     try:
-        scans = [scan_text(table, path) for path in files] if table.format != "parquet" else []
-        seen = read_columns(connection, table, files)
+        scans = [scan_text(table, path) for path in files.paths] if table.format != "parquet" else []
+        seen = read_columns(connection, table, files.paths)
         _create_landed(connection, landing, files, scans=scans, seen=seen, log=log)
     except UnknownColumn as error:
-        names = name_files([error.path] if error.path else files)
+        names = name_files([error.path] if error.path else files.paths)
         one = table.format == "csv" and len(seen.types) == 1
         hint = f" (is its delimiter {table.delimiter!r}?)" if one else ""
         raise LandingRefused(f"{names}: {error}{hint}; correct the dataset spec or the file's header") from error
     except duckdb.Error as error:
-        raise unreadable(error, table=table, files=files) from error
+        raise unreadable(error, table=table, files=files.paths, in_words=files.in_words) from error
     return seen.types
 
 
 def _create_landed(
     connection: duckdb.DuckDBPyConnection,
     landing: TableLanding,
-    files: list[Path],
+    files: TableFiles,
     *,
     scans: list[TextScan],
     seen: TableColumns,
@@ -138,21 +148,23 @@ def _create_landed(
     raw = RawColumns(seen.types, null_values=table.null_values, lacking=seen.lacking)
     columns = select_list(landing.columns(raw))
     json_columns = sorted({*raw.used, *table.where})
-    source = selection(table, raw, relation(table, files, json_columns=json_columns))
+    source = selection(table, raw, relation(table, files.paths, json_columns=json_columns))
     line = line_sql(table, scans, has_file_index="file_index" in seen.types)
     text = statement(
         "land_table",
         columns=columns,
         file=FILE_COLUMN,
-        folder_characters=str(folder_characters(table, files)),
+        folder_characters=str(files.folder_characters),
         row=ROW_COLUMN,
         line=line or "CAST(NULL AS BIGINT)",
         source=source,
     )
     connection.execute(text)
     if scans and line is None:
-        number_lines(connection, table, files)
-    refuse_wrong_unit(connection, table, raw, files=files, source=source, time_column=landing.time_column, days=log)
+        number_lines(connection, table, files.paths)
+    refuse_wrong_unit(
+        connection, table, raw, files=files.paths, source=source, time_column=landing.time_column, days=log
+    )
 
 
 def _write(connection: duckdb.DuckDBPyConnection, selection: str, out: Path) -> int:

@@ -1,6 +1,6 @@
 """Lands the events and the conversions of a day, whatever kind of log the dataset spec describes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,6 +9,7 @@ from ml.data.dataset import AliCcp, DatasetSpec, EventStreams, Synthetic, WideLo
 from ml.data.source_spec import ClickTable, ConversionTable, ImpressionTable, StageTable, WideTable
 from ml.data.sources.columns import RawColumns, TypedColumn, absent
 from ml.data.sources.landing import LandedTable, TableLanding, land_table
+from ml.data.sources.raw_files import FileFinder, RawFeed
 from ml.data.sources.tables import LandingRefused
 
 
@@ -24,15 +25,20 @@ class LandedDay:
 class LogSource:
     """Reads one dataset's raw log.
 
-    `feed_root` is the folder that a synthetic log is generated into; other kinds do not use it.
+    `feed_root` is the folder that a synthetic log is generated into; other kinds do not use it. `feed` is what tables
+    in buckets are read from; logs in folders need none.
     """
 
-    def __init__(self, *, spec: DatasetSpec, feed_root: Path) -> None:
+    def __init__(self, *, spec: DatasetSpec, feed_root: Path, feed: RawFeed | None = None) -> None:
         self._spec = spec
         self._feed_root = feed_root
+        self._feed = feed
 
-    def land_events(self, *, days: Sequence[date], root: Path) -> list[LandedDay]:
-        """Land impressions and the streams of clicks, carts and favourites that the log has: `root/<day>/*.parquet`."""
+    def land_events(self, *, days: Sequence[date], root: Path) -> Iterator[LandedDay]:
+        """Land impressions and the streams of clicks, carts and favourites that the log has: `root/<day>/*.parquet`.
+
+        A day is landed when it is asked for, after those before it: who has done with one may remove `root/<day>`.
+        """
         source = self._spec.source
         if isinstance(source, WideLog):
             return self._land([_wide(self._spec, source.table)], days=days, root=root)
@@ -41,7 +47,7 @@ class LogSource:
             from ml.data.sources.ali_ccp.landing import land_impressions
 
             by_day = land_impressions(spec=self._spec, days=days, root=root)
-            return [_gather(day, {"impressions": by_day[day]}) for day in days]
+            return (_gather(day, {"impressions": by_day[day]}) for day in days)
         streams = self._streams(days)
         landings = [_impressions(self._spec, streams.impressions)]
         if isinstance(streams.clicks, ClickTable):
@@ -50,10 +56,10 @@ class LogSource:
         landings += [_stage(self._spec, stage, table) for stage, table in stages.items() if table is not None]
         return self._land(landings, days=days, root=root)
 
-    def land_conversions(self, *, days: Sequence[date], root: Path) -> list[LandedDay]:
-        """Land conversions: `root/<day>/conversions.parquet`; a log with label columns has none of its own."""
+    def land_conversions(self, *, days: Sequence[date], root: Path) -> Iterator[LandedDay]:
+        """Land conversions, day by day: `root/<day>/conversions.parquet`; a log with label columns has none."""
         if self._spec.labels_complete:
-            return [LandedDay(day=day, tables={}) for day in days]
+            return (LandedDay(day=day, tables={}) for day in days)
         return self._land([_conversions(self._spec, self._streams(days).conversions)], days=days, root=root)
 
     def _streams(self, days: Sequence[date]) -> EventStreams:
@@ -66,19 +72,32 @@ class LogSource:
 
         return generate_streams(config=source.config, days=days, first=self._spec.days.first, root=self._feed_root)
 
-    def _land(self, landings: list[TableLanding], *, days: Sequence[date], root: Path) -> list[LandedDay]:
-        by_table = {
-            landing.name: land_table(
-                landing,
-                days=days,
-                first=self._spec.days.first,
-                last=self._spec.days.last,
-                timezone=self._spec.timezone,
-                root=root,
-            )
-            for landing in landings
-        }
-        return [_gather(day, {name: landed[day] for name, landed in by_table.items()}) for day in days]
+    def _land(self, landings: list[TableLanding], *, days: Sequence[date], root: Path) -> Iterator[LandedDay]:
+        """Tables that hold all days are read once, the others day by day: at most a day of a bucket lies on disk."""
+        undivided = [landing for landing in landings if not landing.table.daily]
+        by_table = self._land_tables(undivided, days=days, root=root)
+        for day in days:
+            tables = {name: landed[day] for name, landed in by_table.items()}
+            daily = [landing for landing in landings if landing.table.daily]
+            tables |= {name: landed[day] for name, landed in self._land_tables(daily, days=[day], root=root).items()}
+            yield _gather(day, {landing.name: tables[landing.name] for landing in landings})
+
+    def _land_tables(
+        self, landings: list[TableLanding], *, days: Sequence[date], root: Path
+    ) -> dict[str, dict[date, LandedTable | LandingRefused]]:
+        with FileFinder(scratch=root / "copies", feed=self._feed) as finder:
+            return {
+                landing.name: land_table(
+                    landing,
+                    finder=finder,
+                    days=days,
+                    first=self._spec.days.first,
+                    last=self._spec.days.last,
+                    timezone=self._spec.timezone,
+                    root=root,
+                )
+                for landing in landings
+            }
 
 
 def _gather(day: date, tables: dict[str, LandedTable | LandingRefused]) -> LandedDay:

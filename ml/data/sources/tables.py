@@ -41,7 +41,8 @@ def find_files(table: TableSpec, *, day: date | None) -> list[Path]:
     """
     pattern = table.path.replace("{day}", day.isoformat()) if day else table.path
     # A name may hold brackets that are meant as they stand.
-    found = [Path(pattern)] if Path(pattern).is_file() else sorted(map(Path, glob.glob(pattern, recursive=True)))
+    # Two `**` in a pattern find a file twice.
+    found = [Path(pattern)] if Path(pattern).is_file() else sorted(set(map(Path, glob.glob(pattern, recursive=True))))
     files = [path for path in found if not path.is_dir()]
     if not files:
         what = "a folder without files" if found else "no file"
@@ -49,9 +50,20 @@ def find_files(table: TableSpec, *, day: date | None) -> list[Path]:
     for path in files:
         if not path.is_file():
             raise LandingRefused(f"{path} is no file (a link to nothing?); deliver it, then materialize the day again")
-        if path.stat().st_size == 0:
-            raise LandingRefused(f"{path} is empty (0 bytes); deliver it again, then materialize the day again")
+        refuse_empty(path, str(path))
     return files
+
+
+def refuse_empty(path: Path, address: str) -> None:
+    """Raise LandingRefused for a file of no bytes, calling it `address`."""
+    if path.stat().st_size == 0:
+        raise LandingRefused(f"{address} is empty (0 bytes); deliver it again, then materialize the day again")
+
+
+def fixed_folder(table: TableSpec) -> str:
+    """The folder, with its slash, that holds all that `{day}` and wildcards in the table's path may stand for."""
+    fixed = re.split(r"[{*?[]", table.path, maxsplit=1)[0]
+    return fixed[: fixed.rfind("/") + 1]
 
 
 def folder_characters(table: TableSpec, files: list[Path]) -> int:
@@ -59,8 +71,7 @@ def folder_characters(table: TableSpec, files: list[Path]) -> int:
 
     A row names its file without them: the same log under another folder gives the same samples, hence the same model.
     """
-    fixed = re.split(r"[{*?[]", table.path, maxsplit=1)[0]
-    below = files[0].relative_to(fixed[: fixed.rfind("/") + 1])
+    below = files[0].relative_to(fixed_folder(table))
     return len(str(files[0])) - len(str(below))
 
 

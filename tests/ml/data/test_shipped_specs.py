@@ -50,7 +50,7 @@ def test_expedia_lands_every_raw_row_as_an_impression_with_its_published_labels(
     with gzip.open(EXPEDIA, "rt", newline="") as stream:
         raw = list(csv.DictReader(stream))
     spec = load_dataset("expedia", environment={"POSTCLICK_DATA": str(SHARED)})
-    landed = LogSource(spec=spec, feed_root=tmp_path).land_events(days=every_day(spec), root=tmp_path)
+    landed = list(LogSource(spec=spec, feed_root=tmp_path).land_events(days=every_day(spec), root=tmp_path))
     assert all(day.refused is None for day in landed)
     assert {day.tables["impressions"].rows_outside for day in landed} == {0}
     assert sum(day.tables["impressions"].rows for day in landed) == len(raw)

@@ -15,6 +15,7 @@ import pytest
 from ml.data.source_spec import TableSpec
 from ml.data.sources.columns import RawColumns, TypedColumn
 from ml.data.sources.landing import LandedTable, TableLanding, land_table
+from ml.data.sources.raw_files import FileFinder
 from ml.data.sources.tables import LandingRefused
 
 DAYS = [date(2026, 3, 7) + timedelta(days=offset) for offset in range(3)]
@@ -35,7 +36,8 @@ def land(
         ]
 
     landing = TableLanding(name="events", table=table, columns=columns, time_column="event_time")
-    return land_table(landing, days=DAYS, first=DAYS[0], last=last, timezone=timezone, root=root)
+    finder = FileFinder(scratch=root / "copies", feed=None)
+    return land_table(landing, finder=finder, days=DAYS, first=DAYS[0], last=last, timezone=timezone, root=root)
 
 
 def landed(outcomes: Outcomes, day: date) -> list[dict[str, Any]]:
@@ -228,7 +230,15 @@ def test_a_table_of_all_days_is_read_once_however_many_days_are_asked_for(tmp_pa
         return [raw.typed("event_time", "t", raw.time("t", format="iso", timezone="UTC"))]
 
     landing = TableLanding(name="events", table=table, columns=columns, time_column="event_time")
-    outcomes = land_table(landing, days=DAYS, first=DAYS[0], last=DAYS[-1], timezone="UTC", root=tmp_path / "out")
+    outcomes = land_table(
+        landing,
+        finder=FileFinder(scratch=tmp_path / "copies", feed=None),
+        days=DAYS,
+        first=DAYS[0],
+        last=DAYS[-1],
+        timezone="UTC",
+        root=tmp_path / "out",
+    )
     assert [len(landed(outcomes, day)) for day in DAYS] == [1, 1, 1]
     assert len(reads) == 1
 

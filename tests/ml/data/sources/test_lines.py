@@ -15,6 +15,7 @@ from ml.data.source_spec import TableSpec
 from ml.data.sources.columns import RawColumns, TypedColumn
 from ml.data.sources.landing import LandedTable, TableLanding, land_table
 from ml.data.sources.lines import csv_header, scan_text
+from ml.data.sources.raw_files import FileFinder
 from ml.data.sources.tables import LandingRefused
 
 DAY = date(2026, 3, 7)
@@ -29,7 +30,9 @@ def landed(path: Path | str, root: Path, **settings: Any) -> list[dict[str, Any]
         return [raw.keyed("id", "id"), raw.typed("event_time", "t", time), raw.opaque("note", raw.text("note"))]
 
     landing = TableLanding(name="events", table=table, columns=columns, time_column="event_time")
-    [outcome] = land_table(landing, days=[DAY], first=DAY, last=DAY, timezone="UTC", root=root).values()
+    finder = FileFinder(scratch=root / "copies", feed=None)
+    outcomes = land_table(landing, finder=finder, days=[DAY], first=DAY, last=DAY, timezone="UTC", root=root)
+    [outcome] = outcomes.values()
     assert isinstance(outcome, LandedTable), outcome
     return pq.ParquetFile(outcome.path).read().to_pylist()
 

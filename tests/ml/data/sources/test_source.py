@@ -72,7 +72,7 @@ def test_streams_land_under_our_names_with_what_could_not_be_read(feed: Path) ->
         "u1:1",
         datetime(2026, 3, 3, 10, 1),
     )
-    bought, broken = rows(source.land_conversions(days=DAYS, root=feed / "out")[0], "conversions")
+    bought, broken = rows(next(source.land_conversions(days=DAYS, root=feed / "out")), "conversions")
     assert (bought["click_id"], bought["value"], bought["order_id"]) == ("c1", 19.5, "o1")
     assert (broken["conversion_time"], broken["value"]) == (None, None)
     assert broken["unparsed_columns"] == ["conversion_time=?", "value=x"]
@@ -125,7 +125,9 @@ def test_a_weighted_sequence_lands_its_weights_after_its_values(feed: Path) -> N
             f"uid,n,iid,at,cost,history\nu1,1,i1,{day} 10:00:00,9,i2:.5|i3:2\nu1,2,i1,{day} 10:00:01,9,i2|i3:2\n"
         )
     spec = dataset(streams(feed), fields=fields)
-    good, bad = rows(LogSource(spec=spec, feed_root=feed).land_events(days=DAYS, root=feed / "out")[0], "impressions")
+    good, bad = rows(
+        next(LogSource(spec=spec, feed_root=feed).land_events(days=DAYS, root=feed / "out")), "impressions"
+    )
     names = list(good)
     assert names[names.index("price") : names.index("source_file")] == [
         "price",
@@ -180,4 +182,4 @@ def test_a_synthetic_log_is_generated_and_landed(tmp_path: Path) -> None:
     shown = {row["impression_id"] for day in (first, second) for row in rows(day, "impressions")}
     assert clicks
     assert {click["impression_id"] for click in clicks} <= shown
-    assert source.land_conversions(days=DAYS, root=tmp_path / "out")[1].refused is None
+    assert all(day.refused is None for day in source.land_conversions(days=DAYS, root=tmp_path / "out"))

@@ -68,7 +68,7 @@ def make_spec(
 def land_days(spec: DatasetSpec, places: Sequence[int], *, root: Path) -> list[LandedDay]:
     """The days of the log at `places`, landed together below `root`."""
     days = [spec.days.first + timedelta(days=place) for place in places]
-    return LogSource(spec=spec, feed_root=root).land_events(days=days, root=root)
+    return list(LogSource(spec=spec, feed_root=root).land_events(days=days, root=root))
 
 
 def land(spec: DatasetSpec, *places: int, root: Path) -> list[list[dict[str, Any]]]:
