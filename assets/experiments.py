@@ -1,68 +1,70 @@
-"""Experiments on a dataset: which cells the papers' tables need, run from the artifacts of an as-of day; rendering them
-is `ml.experiments`'."""
+"""Experiments on a dataset: the papers' tables, their cells run from the artifacts of an as-of day; which cells those
+are is `experiment_plan`'s, rendering them `ml.experiments`'."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from assets.cell_children import CellFailed, alone_in, shared_runtime
 from assets.experiment_cells import Workplace
+from assets.experiment_plan import BASE_MODEL, GRAPHS, ExperimentRequest, Plan, shared_training
+from assets.folder_layouts import FolderLayout
+from assets.kept_folders import kept_folder, page_address
 from assets.models import conversion_train_spec
 from assets.receipts import admitted_samples, day_standing
 from assets.resources import DataRefused, Platform
-from assets.setting_faults import faults_in_words
 from assets.training_runs import training_window
 from ml.data.dataset import DatasetSpec
-from ml.experiments.cells import Cell, CellFailure
-from ml.experiments.definitions import Row, TableDefinition
-from ml.experiments.pages import write_tables
-from ml.experiments.scheduling import CoreBudget, run_cells
-from ml.experiments.summary import Circumstances, PlannedRow, TableResult, summarize_table
-from ml.experiments.tables.catalog import choose_tables, table_letters
-from ml.training.presets import training_preset
-from ml.training.spec import TrainSpec
+from ml.experiments.cells import RUNS, CellFailure
+from ml.experiments.definitions import TableDefinition
+from ml.experiments.pages import INDEX_FILE, write_tables
+from ml.experiments.scheduling import run_cells
+from ml.experiments.summary import Circumstances, TableResult, summarize_table
+from ml.experiments.tables.catalog import TABLES, choose_tables
 
 #: The dataset on which the papers print the figures that stand in the tables' definitions.
 PUBLISHED_ON = "ali_ccp_papers"
-
-
-class ExperimentRequest(BaseModel):
-    """What is asked for: tables, models, seeds 0 … n − 1, settings of all cells, and the machine's share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    as_of: date
-    out: Path
-    tables: tuple[str, ...] = Field(default_factory=table_letters, min_length=1)
-    models: tuple[str, ...] | None = None
-    seeds: int = Field(default=5, ge=1, le=1000)
-    preset: str | None = None
-    training: Mapping[str, Any] = Field(default_factory=dict, description="training settings of every cell")
-    model: Mapping[str, Any] = Field(default_factory=dict, description="settings of every cell's model")
-    budget: CoreBudget
-    keep_models: bool = False
+#: What is kept in the store. No state: cells are known by their content, and the tables are made of them. Graphs are,
+#: as their bytes are part of what cells are known by. Models and predictions are not: no finished cell needs them.
+LAYOUT = FolderLayout(
+    pages=(
+        INDEX_FILE,
+        *(f"{table.slug}.{kind}" for table in TABLES for kind in ("md", "csv", "json", "html")),
+        *(f"{table.slug}-*.png" for table in TABLES),
+    ),
+    folders={
+        f"{RUNS}/*": ("*.json", "*.log", "train/*.json", "train/*.jsonl", "score/*.json"),
+        f"{GRAPHS}/*/*": ("*.safetensors", "*.json"),
+    },
+)
 
 
 @dataclass(frozen=True)
 class ExperimentOutcome:
-    """What was written, and how many cells there were and failed; rows without any cell are among neither."""
+    """What was written, and how many cells there were and failed; rows without any cell are among neither.
+
+    page: where people find all tables, in the store where they are kept there.
+    """
 
     tables: tuple[TableResult, ...]
+    page: str
     pages: tuple[Path, ...]
     cells: int
     failures: tuple[CellFailure, ...]
 
 
 def run_experiment(
-    platform: Platform, spec: DatasetSpec, request: ExperimentRequest, *, tell: Callable[[str], None]
+    platform: Platform,
+    spec: DatasetSpec,
+    request: ExperimentRequest,
+    *,
+    tell: Callable[[str], None],
+    run_id: str | None = None,
 ) -> ExperimentOutcome:
-    """Run the cells that are not finished and write the tables into `request.out`.
+    """Run the cells that are not finished, here or by what the store has of the day, and write the tables into
+    `request.out`.
 
-    Raises DataRefused for a judged day that is not admitted, WindowRefused and ArtifactMissing as `cvr_model` does.
+    run_id: Dagster's. Raises DataRefused for a judged day that is not admitted, and where another process works on the
+    same; WindowRefused and ArtifactMissing as `cvr_model` does.
     """
     try:
         tables = choose_tables(request.tables, models=request.models)
@@ -74,7 +76,11 @@ def run_experiment(
     samples, receipt = admitted_samples(platform, request.as_of, receipt_id=standing.receipt_id)
     window = training_window(platform, as_of=request.as_of, policy=spec.window)
     base = conversion_train_spec(
-        platform, spec, as_of=request.as_of, window=window, settings={**_training(spec, request), "model": _BASE_MODEL}
+        platform,
+        spec,
+        as_of=request.as_of,
+        window=window,
+        settings={**shared_training(spec, request), "model": BASE_MODEL},
     )
     workplace = Workplace(
         platform=platform,
@@ -84,12 +90,21 @@ def run_experiment(
         keep_models=request.keep_models,
     )
     out = request.out.resolve()
-    with alone_in(
-        out, otherwise=f"another experiment is writing into {out}; wait for it, or give another --out"
-    ):  # Two experiments that wrote into one folder would run each cell twice, over each other.
-        plan = _Plan(spec=spec, request=request, base=base, workplace=workplace, graphs=out / "graphs")
+    key = f"experiments/{request.as_of.isoformat()}"
+    other = f"another experiment is writing into {out}; wait for it, or give another --out"
+    # Two experiments that wrote into one folder would run each cell twice, over each other.
+    with kept_folder(platform, out, key=key, layout=LAYOUT, otherwise=other, run_id=run_id, log=tell) as kept:
+        plan = Plan(spec=spec, request=request, base=base, workplace=workplace, graphs=out / GRAPHS)
         planned = {table.slug: [plan.row(row) for row in table.rows] for table in tables}
-        outcomes = run_cells(list(plan.cells.values()), out=out, budget=request.budget, run=workplace.run, tell=tell)
+        kept.keep_all()
+        outcomes = run_cells(
+            list(plan.cells.values()),
+            out=out,
+            budget=request.budget,
+            run=lambda cell, folder, stop: workplace.run(cell, folder, kept.stops(stop)),
+            tell=tell,
+            ended=lambda cell: kept.keep(cell.run_path),
+        )
         shared = Circumstances(
             dataset=spec.name,
             as_of=request.as_of,
@@ -110,62 +125,13 @@ def run_experiment(
         ]
         pages = write_tables(results, out)
     failures = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, CellFailure))
-    return ExperimentOutcome(tables=tuple(results), pages=tuple(pages), cells=len(outcomes), failures=failures)
-
-
-#: Stands in the base run until a row's own model takes its place.
-_BASE_MODEL = {"name": "mlp"}
-
-
-class _Plan:
-    """Makes each row's cells; those of one content are one cell, whichever rows share it."""
-
-    def __init__(
-        self, *, spec: DatasetSpec, request: ExperimentRequest, base: TrainSpec, workplace: Workplace, graphs: Path
-    ) -> None:
-        self._spec, self._request, self._base = spec, request, base
-        self._workplace, self._graphs = workplace, graphs
-        self.cells: dict[str, Cell] = {}
-
-    def row(self, row: Row) -> PlannedRow:
-        if row.unavailable is not None:
-            return PlannedRow(row=row)
-        try:
-            cells = [self._cell(row, seed) for seed in range(self._request.seeds)]
-        except ValidationError as error:
-            return PlannedRow(row=row, refusal=faults_in_words(error, shows_found=False))
-        except (CellFailed, DataRefused) as refusal:
-            return PlannedRow(row=row, refusal=str(refusal))
-        self.cells |= {cell.identity: cell for cell in cells}
-        return PlannedRow(row=row, cells=tuple((cell.train.seed, cell.identity, cell.run_path) for cell in cells))
-
-    def _cell(self, row: Row, seed: int) -> Cell:
-        inputs = self._base.inputs
-        if row.graph_neighbours not in (None, self._spec.training.graph_neighbours):
-            inputs = self._workplace.graph_inputs(self._base, neighbours=row.graph_neighbours, folder=self._graphs)
-        budget = self._request.budget
-        runtime = shared_runtime(self._base.runtime.model_dump(), threads=budget.threads, processes=budget.processes)
-        values = {name: getattr(self._base, name) for name in TrainSpec.model_fields}
-        changes = {"model": self._model(row), "seed": seed, "inputs": inputs, "runtime": runtime}
-        train = TrainSpec.model_validate({**values, **changes})
-        return Cell.of(train, judged_content=self._workplace.content_sha256)
-
-    def _model(self, row: Row) -> dict[str, Any]:
-        spec_model = self._spec.training.model
-        defaults: dict[str, Any] = {}
-        if self._request.preset is None:
-            own = spec_model if spec_model["name"] == row.model_name else {}
-            defaults = {"embedding_size": self._spec.training.embedding_dim, **own}
-        return {**defaults, **self._request.model, **row.model}
-
-
-def _training(spec: DatasetSpec, request: ExperimentRequest) -> dict[str, Any]:
-    if request.preset is not None:
-        settings = training_preset(request.preset).model_dump()
-    else:
-        settings = spec.training.training_settings()
-    # Rare ids were counted when the vocabulary was made, with the CTR pre-training.
-    return {**settings, **request.training, "min_count": spec.training.min_count}
+    return ExperimentOutcome(
+        tables=tuple(results),
+        page=page_address(platform, out, key=key, name=INDEX_FILE),
+        pages=tuple(pages),
+        cells=len(outcomes),
+        failures=failures,
+    )
 
 
 def _notes(spec: DatasetSpec, table: TableDefinition, *, window_days: int, mature: bool) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ class Platform:
     log in folders needs none), `cache_root` holds what can be made again,
     `child_environment` is the whole environment of a computing child (no secret is in it). `dataset_argument` is what
     people give as `--dataset`, for the commands that pages show them. `window_bytes`, `checkpoint_seconds` and
-    `compile_step` say how a training run uses its machine, `checkpoints_in_store` whether another machine may go on
+    `compile_step` say how a training run uses its machine, `folders_in_store` whether what experiments and searches
+    write outlives it in the store, `checkpoints_in_store` whether another machine may go on
     from what it kept, `prices` what its hours cost, `metrics_port` where Prometheus may read it meanwhile.
     """
 
@@ -69,6 +70,7 @@ class Platform:
     checkpoint_seconds: float = 300
     compile_step: bool = False
     checkpoints_in_store: bool = False
+    folders_in_store: bool = False
     prices: Prices = Prices()
     metrics_port: int | None = None
     feed: RawFeed | None = None

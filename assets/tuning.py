@@ -8,26 +8,39 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from assets.cell_children import alone_in
+from assets.folder_layouts import FolderLayout
+from assets.kept_folders import kept_folder, page_address
 from assets.resources import DataRefused, Platform
-from assets.tuning_trials import Trials, TuningRequest
+from assets.tuning_trials import TRIALS, Trials, TuningRequest, trial_folder
 from ml.atomic_files import write_json
 from ml.data.dataset import DatasetSpec
 from ml.tuning.objective import Objective
-from ml.tuning.records import StudyRecord, StudySettings, as_yaml, best_number
+from ml.tuning.pages import INDEX_FILE, STUDY_FILE, TRIALS_FILE
+from ml.tuning.records import JOURNAL_FILE, StudyRecord, StudySettings, as_yaml, best_number
 from ml.tuning.search import search
 
 SETTINGS_FILE = "settings.json"
+#: What is kept in the store. Trials' folders tell of them and are not gone on with: what has ended, the journal says.
+LAYOUT = FolderLayout(
+    state=(SETTINGS_FILE, JOURNAL_FILE),
+    pages=(INDEX_FILE, STUDY_FILE, TRIALS_FILE, "*.png"),
+    folders={f"{TRIALS}/*": ("*.json", "*.log", "train/*.json", "train/*.jsonl")},
+)
 
 
 def run_tuning(
-    platform: Platform, spec: DatasetSpec, request: TuningRequest, *, tell: Callable[[str], None]
+    platform: Platform,
+    spec: DatasetSpec,
+    request: TuningRequest,
+    *,
+    tell: Callable[[str], None],
+    run_id: str | None = None,
 ) -> StudyRecord:
-    """Run the trials that the study lacks and write its files into `request.out`.
+    """Run the trials that the study lacks, by what the store has of it, and write its files into `request.out`.
 
     Trials are compared on validation rows of the window. The judged day is not read, as its report must stay evidence
-    for the model that is chosen here. Raises DataRefused for a study of other settings, data or code and for one that
-    another process works on, WindowRefused and ArtifactMissing as `cvr_model` does.
+    for the model that is chosen here. run_id: Dagster's. Raises DataRefused for a study of other settings, data or code
+    and for one that another process works on, WindowRefused and ArtifactMissing as `cvr_model` does.
     """
     # Optuna takes a second to load.
     from ml.tuning.study import OpenedStudy
@@ -44,7 +57,8 @@ def run_tuning(
         base=trials.base.identity(),
     )
     other = f"another search is at work in {trials.out}; wait for it, or give another --study"
-    with alone_in(trials.out, otherwise=other):
+    key = study_key(request)
+    with kept_folder(platform, trials.out, key=key, layout=LAYOUT, otherwise=other, run_id=run_id, log=tell) as kept:
         _require_same(trials.out / SETTINGS_FILE, settings)
         study = OpenedStudy(
             trials.out,
@@ -59,13 +73,24 @@ def run_tuning(
                 trials=request.trials,
                 processes=request.budget.processes,
                 objective=trials.objective,
-                run=trials.run,
+                run=lambda proposal, watch, stop: trials.run(proposal, watch, kept.stops(stop)),
+                ended=lambda number: kept.keep(trial_folder(number)),
                 tell=tell,
                 seconds=None if request.timeout_minutes is None else 60 * request.timeout_minutes,
             )
         finally:
             record = _record(platform, request, settings, study, trials.objective)
     return record
+
+
+def study_key(request: TuningRequest) -> str:
+    """Store key of a study."""
+    return f"studies/{request.name}"
+
+
+def study_page(platform: Platform, request: TuningRequest, *, name: str = INDEX_FILE) -> str:
+    """Where people find a page of the study: in the store where it is kept there."""
+    return page_address(platform, request.out, key=study_key(request), name=name)
 
 
 def train_line(platform: Platform, request: TuningRequest, settings: Mapping[str, JsonValue]) -> str:

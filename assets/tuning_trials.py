@@ -5,13 +5,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from assets.cell_children import CellFailed, remove, run_cell_child, shared_runtime
 from assets.models import conversion_train_spec
 from assets.resources import Platform
 from assets.setting_faults import faults_in_words
 from assets.training_runs import training_window
+from infra.artifacts import VERSION_FOLDER
 from infra.child_process import ChildInterrupted
 from ml.data.dataset import DatasetSpec
 from ml.experiments.scheduling import CoreBudget, Stop
@@ -21,7 +22,8 @@ from ml.tuning.records import PrunerName
 from ml.tuning.search import Proposal, TrialFailed, Watch
 from ml.tuning.search_space import SearchSpace, split_settings
 
-_TRIALS, _CHECKPOINTS, _TRAIN = "trials", "checkpoints", "train"
+TRIALS = "trials"
+_CHECKPOINTS, _TRAIN = "checkpoints", "train"
 
 
 class TuningRequest(BaseModel):
@@ -46,6 +48,13 @@ class TuningRequest(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     budget: CoreBudget
     timeout_minutes: float | None = Field(default=None, gt=0, description="after so long no trial is begun")
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_version(cls, value: str) -> str:
+        if VERSION_FOLDER.fullmatch(value):
+            raise ValueError("16 hexadecimal digits stand for a version in the store: give another name")
+        return value
 
     @model_validator(mode="after")
     def _is_one_model(self) -> Self:
@@ -79,7 +88,7 @@ class Trials:
 
         Raises TrialFailed with the child's own reason, ChildInterrupted where `stop` said so.
         """
-        folder = self.out / _TRIALS / f"{proposal.number:04d}"
+        folder = self.out / trial_folder(proposal.number)
         checkpoints = self.out / _CHECKPOINTS / f"{proposal.origin:04d}"
         remove(folder)
         folder.mkdir(parents=True)
@@ -132,6 +141,11 @@ class Trials:
             return TrainSpec.model_validate({**values, **changes})
         except ValidationError as error:
             raise TrialFailed(faults_in_words(error)) from error
+
+
+def trial_folder(number: int) -> str:
+    """A trial's folder, relative to the study's."""
+    return f"{TRIALS}/{number:04d}"
 
 
 def _take(reader: EpochReader, watch: Watch) -> None:

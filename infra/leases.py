@@ -128,6 +128,11 @@ class Leases:
         except (LeaseLost, ObjectChanged, ObjectMissing):
             return
 
+    def holder(self, name: str) -> str | None:
+        """Who has the lease by its record, alive or dead; None where nobody has."""
+        record, _, _ = self._read(name)
+        return None if record is None else record.holder
+
     def _of(self, lease: Lease) -> tuple[LeaseRecord, str]:
         record, etag, _ = self._read(lease.name)
         if record is None or etag is None or record.token != lease.token:

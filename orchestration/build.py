@@ -36,6 +36,8 @@ def build_platform(settings: Settings, spec: DatasetSpec) -> Platform:
         checkpoints_in_store=(
             settings.store is not None if settings.checkpoints_in_store is None else settings.checkpoints_in_store
         ),
+        # A folder as the store lies under POSTCLICK_HOME, as what they write does: both survive, or neither.
+        folders_in_store=settings.store is not None,
         prices=Prices(
             per_cpu_hour=settings.cpu_hour_price,
             per_gpu_hour=settings.gpu_hour_price,

@@ -43,7 +43,9 @@ def experiment(
     out: Annotated[Path | None, typer.Option(help="Folder; <dataset's home>/experiments/<day> if absent.")] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Cores in all; POSTCLICK_THREADS if absent.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a cell.")] = 1,
-    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep bundles and predictions.")] = False,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep bundles and predictions, here alone.")
+    ] = False,
 ) -> None:
     """Write the papers' tables: every row trained once a seed and judged on one day.
 
@@ -95,6 +97,8 @@ def _print(outcome: ExperimentOutcome) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if outcome.page != str(outcome.pages[0]):
+        console.print(f"kept in the store: {outcome.page}", soft_wrap=True, highlight=False)
 
 
 def _shown(table: TableResult) -> Any:

@@ -45,7 +45,9 @@ class ExperimentForm(dg.Config):
     settings: list[str] = Field(default_factory=list, description="NAME=VALUE of every cell, such as epochs=3")
     cores: int | None = Field(default=None, ge=1, description="cores in all; POSTCLICK_THREADS if absent")
     threads: int = Field(default=1, ge=1, description="threads of a cell")
-    keep_models: bool = Field(default=False, description="keep bundles and predictions")
+    keep_models: bool = Field(
+        default=False, description="keep bundles and predictions, in the folder of this machine alone"
+    )
     out: str | None = Field(default=None, description="folder; <dataset's home>/experiments/<day> if absent")
 
 
@@ -78,7 +80,7 @@ def build_experiment_job(settings: Settings, spec: DatasetSpec) -> dg.JobDefinit
         except (DataRefused, ValueError) as refusal:
             raise dg.Failure(description=str(refusal), allow_retries=False) from refusal
         with final_refusals():
-            outcome = run_experiment(platform, spec, request, tell=context.log.info)
+            outcome = run_experiment(platform, spec, request, tell=context.log.info, run_id=context.run_id)
         context.add_output_metadata(_metadata(outcome))
         if outcome.failures:
             why = "; ".join(f"{each.identity[:16]}: {each.reason.splitlines()[0]}" for each in outcome.failures)
@@ -112,4 +114,4 @@ def build_experiment_inputs_job() -> Any:
 
 def _metadata(outcome: ExperimentOutcome) -> dict[str, dg.MetadataValue]:
     tables = {table.slug: dg.MetadataValue.md(as_markdown(table)) for table in outcome.tables}
-    return {"cells": dg.MetadataValue.int(outcome.cells), "pages": dg.MetadataValue.path(outcome.pages[0]), **tables}
+    return {"cells": dg.MetadataValue.int(outcome.cells), "pages": dg.MetadataValue.path(outcome.page), **tables}

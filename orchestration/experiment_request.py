@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from assets.experiments import ExperimentRequest
+from assets.experiment_plan import ExperimentRequest
 from assets.setting_faults import faults_in_words
 from ml.data.dataset import DatasetSpec
 from ml.experiments.scheduling import CoreBudget

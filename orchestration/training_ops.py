@@ -7,8 +7,12 @@ from orchestration.settings import Settings
 
 
 def training_op(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `dagster.op`. Without a GPU such an op takes no place of the pool from who needs one."""
+    """Keyword arguments of `dagster.op`. Without a GPU such an op takes no place of the pool from who needs one.
+
+    One whose pod was lost is begun again, and finds in the store what had ended.
+    """
     pods = settings.step_pods()
+    again = {"retry_policy": pods.data_retry_policy}
     if settings.device == "cuda":
-        return {"tags": pods.training, "pool": GPU_POOL}
-    return {"tags": pods.other}
+        return {"tags": pods.training, "pool": GPU_POOL, **again}
+    return {"tags": pods.other, **again}

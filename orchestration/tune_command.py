@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assets.resources import DataRefused
-from assets.tuning import run_tuning
+from assets.tuning import run_tuning, study_page
 from assets.tuning_trials import TuningRequest
 from infra.artifacts import ArtifactMissing
 from ml.data.window import WindowRefused
@@ -108,7 +108,7 @@ def tune(
             record = run_tuning(platform, spec, request, tell=tell)
     except (WindowRefused, ArtifactMissing) as refusal:
         raise DataRefused(str(refusal)) from refusal
-    _print(record, request)
+    _print(record, request, page=study_page(platform, request))
     raise typer.Exit(NONE_COMPLETE if record.best is None else SOME_COMPLETE)
 
 
@@ -126,7 +126,7 @@ def _ended_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _print(record: StudyRecord, request: TuningRequest) -> None:
+def _print(record: StudyRecord, request: TuningRequest, *, page: str) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=_PLAIN_WIDTH)
     names = list(record.settings.space.dimensions)
@@ -139,7 +139,10 @@ def _print(record: StudyRecord, request: TuningRequest) -> None:
         if trial.state == "failed":
             tell(f"trial {trial.number} failed: {trial.reason}")
     said = ", ".join(f"{record.count(state)} {state}" for state in ("complete", "pruned", "failed"))
-    console.print(f"{said}; see {request.out / INDEX_FILE}", soft_wrap=True, highlight=False)
+    here = str(request.out / INDEX_FILE)
+    console.print(f"{said}; see {here}", soft_wrap=True, highlight=False)
+    if page != here:
+        console.print(f"kept in the store: {page}", soft_wrap=True, highlight=False)
     if record.command is not None:
         console.print(f"train the best: {record.command}", soft_wrap=True, highlight=False, markup=False)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from assets.resources import DataRefused, Platform
 from assets.training_runs import final_refusals
-from assets.tuning import run_tuning
+from assets.tuning import run_tuning, study_page
 from ml.data.dataset import DatasetSpec
 from ml.models.configs.catalog import model_names
 from ml.tuning.objective import OBJECTIVES
@@ -85,8 +85,9 @@ def build_tune_job(settings: Settings, spec: DatasetSpec) -> dg.JobDefinition:
         except (DataRefused, ValueError) as refusal:
             raise dg.Failure(description=str(refusal), allow_retries=False) from refusal
         with final_refusals():
-            record = run_tuning(platform, spec, request, tell=context.log.info)
-        metadata = _metadata(record, page=str(request.out / INDEX_FILE), trials=str(request.out / TRIALS_FILE))
+            record = run_tuning(platform, spec, request, tell=context.log.info, run_id=context.run_id)
+        page, trials = (study_page(platform, request, name=name) for name in (INDEX_FILE, TRIALS_FILE))
+        metadata = _metadata(record, page=page, trials=trials)
         context.add_output_metadata(metadata)
         if record.best is None:
             why = next((trial.reason for trial in record.trials if trial.reason), "all were pruned")

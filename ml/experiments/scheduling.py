@@ -37,12 +37,19 @@ class CoreBudget(BaseModel):
 
 
 def run_cells(
-    cells: Sequence[Cell], *, out: Path, budget: CoreBudget, run: RunCell, tell: Callable[[str], None]
+    cells: Sequence[Cell],
+    *,
+    out: Path,
+    budget: CoreBudget,
+    run: RunCell,
+    tell: Callable[[str], None],
+    ended: Callable[[Cell], None] = lambda _: None,
 ) -> dict[str, CellOutcome]:
     """Every cell's outcome by identity; cells that are the same are run once, finished ones not again.
 
-    A fault in a cell is written down as its failure, and the others go on. Where the caller is interrupted, `run`'s
-    third argument turns true, nothing new is begun, and the interruption goes on when what was running has ended.
+    A fault in a cell is written down as its failure, and the others go on. ended: called with each cell that was run,
+    when its outcome is in its folder. Where the caller is interrupted, `run`'s third argument turns true, nothing new
+    is begun, and the interruption goes on when what was running has ended.
     """
     outcomes: dict[str, CellOutcome] = {}
     waiting: dict[str, Cell] = {}
@@ -60,6 +67,7 @@ def run_cells(
             for done, future in enumerate(as_completed(futures), start=1):
                 cell, outcome = future.result()
                 outcomes[cell.identity] = outcome
+                ended(cell)
                 said = "done" if isinstance(outcome, CellResult) else f"FAILED: {outcome.reason.splitlines()[0]}"
                 tell(f"[{done}/{len(futures)}] {cell.name}: {said}")
         except BaseException:

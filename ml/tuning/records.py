@@ -14,6 +14,8 @@ from ml.tuning.search_space import SearchSpace
 
 State = Literal["complete", "pruned", "failed"]
 PrunerName = Literal["median", "halving", "none"]
+#: What Optuna knows of a study, a line of JSON each time something happens.
+JOURNAL_FILE = "journal.jsonl"
 
 
 class StudySettings(BaseModel):

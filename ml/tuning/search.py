@@ -67,11 +67,13 @@ def search(
     run: RunTrial,
     tell: Callable[[str], None],
     seconds: float | None = None,
+    ended: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Run trials until the study holds ``trials`` that have ended, those of earlier searches among them.
 
-    seconds: after so long none is begun. Where the caller is interrupted, ``run``'s last argument turns true, and the
-    interruption goes on when what was running has ended: those trials are tried again when the study is next opened.
+    seconds: after so long none is begun. ended: called with the number of each trial when the study holds its end.
+    Where the caller is interrupted, ``run``'s last argument turns true, and the interruption goes on when what was
+    running has ended: those trials are tried again when the study is next opened.
     """
     known = len(study.ended())
     tell(f"{max(0, trials - known)} trials to run, {known} have ended; {processes} at once")
@@ -95,6 +97,7 @@ def search(
                     with lock:
                         said = _end(study, trial, watch, future, objective)
                     known += 1
+                    ended(trial.number)
                     tell(f"[{known}/{trials}] trial {trial.number}: {said}")
         except BaseException:
             stopping.set()

@@ -18,10 +18,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ml.tuning.dimensions import Dimension, Range, choice_key
 from ml.tuning.objective import Objective
-from ml.tuning.records import PrunerName, State, TrialRecord
+from ml.tuning.records import JOURNAL_FILE, PrunerName, State, TrialRecord
 from ml.tuning.search_space import SearchSpace
 
-JOURNAL_FILE = "journal.jsonl"
 REASON = "reason"
 _AGAIN_OF, _ORIGIN = "again_of", "origin"
 _STUDY = "search"

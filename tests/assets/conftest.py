@@ -1,5 +1,6 @@
 """A tiny generated log, a platform on a temporary folder, runs of data assets in this process; no child trains here."""
 
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,11 @@ from assets.partitions import DATA_GROUP
 from assets.resources import Platform, RefusingIOManager, Tracking
 from data_checks.receipts import Receipt
 from infra.local_object_store import LocalObjectStore
+from infra.object_store import ObjectStore
 from ml.data.dataset import DatasetSpec
+from tests.infra.conftest import connect, s3_endpoint
+
+__all__ = ["connect", "s3_endpoint"]  # fixtures, which nothing here calls
 
 CheckHistory = Callable[[dg.DagsterInstance, str, str], dict[str | None, list[bool]]]
 
@@ -76,6 +81,33 @@ def make_platform(feed_root: Path) -> Callable[[Path], Platform]:
 @pytest.fixture
 def platform(tmp_path: Path, make_platform: Callable[[Path], Platform]) -> Platform:
     return make_platform(tmp_path)
+
+
+@pytest.fixture
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], ObjectStore]:
+    """shared_store(machine): one and the same store as a machine of this name sees it, with downloads of its own.
+
+    A folder; with `kept_work.ON_BOTH` a test is run on S3 too.
+    """
+    if getattr(request, "param", "local") == "local":
+        return lambda _: LocalObjectStore(tmp_path / "objects")
+    endpoint, make = request.getfixturevalue("s3_endpoint"), request.getfixturevalue("connect")
+    bucket = make(endpoint).bucket
+    return lambda machine: make(endpoint, bucket=bucket, cache=tmp_path / machine / "s3")
+
+
+@pytest.fixture
+def machine(
+    platform: Platform, shared_store: Callable[[str], ObjectStore], tmp_path: Path
+) -> Callable[[str], Platform]:
+    """machine(name): a platform with a disk of its own, whose store is shared and keeps what work leaves."""
+
+    def make(name: str) -> Platform:
+        return dataclasses.replace(
+            platform, objects=shared_store(name), cache_root=tmp_path / name / "cache", folders_in_store=True
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -1,18 +1,12 @@
 """Experiments: cells of an as-of day, run by children (a stand-in for `python -m ml`), resumed, shared, refused."""
 
-import dataclasses
 import fcntl
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from assets.experiments import ExperimentOutcome, ExperimentRequest, run_experiment
 from assets.resources import DataRefused, Platform
 from data_checks.receipts import Receipt
 from infra.artifacts import ArtifactMissing
@@ -20,89 +14,7 @@ from ml.data.dataset import DatasetSpec
 from ml.evaluation.measurement import Measured, NotMeasurable
 from ml.experiments.cells import RUNS
 from ml.experiments.scheduling import CoreBudget
-from ml.experiments.summary import TableResult
-
-AS_OF = date(2026, 1, 9)
-DAYS = [AS_OF - timedelta(days=age) for age in (3, 2, 1, 0)]
-
-#: It notes what it is called with and leaves the files that the real one leaves. A model named in `failing` fails.
-STAND_IN = """
-import argparse, json, os, pathlib, sys
-parser = argparse.ArgumentParser()
-parser.add_argument("verb"); parser.add_argument("--spec"); parser.add_argument("--out")
-given = parser.parse_args()
-spec, out = json.loads(pathlib.Path(given.spec).read_text()), pathlib.Path(given.out)
-out.mkdir(parents=True)
-calls = pathlib.Path(__file__).parent / "calls"
-with calls.open("a") as file:
-    print(given.verb, spec.get("model", {}).get("name", spec.get("k", "")), os.environ["OMP_NUM_THREADS"], file=file)
-print("working")
-if given.verb == "train":
-    name = spec["model"]["name"]
-    fails = name in (pathlib.Path(__file__).parent / "failing").read_text().split()
-    reason = "likely out of memory" if fails else None
-    (out / "exit.json").write_text(json.dumps({"seconds": 1.5, "peak_memory_bytes": 7, "reason": reason}))
-    (out / "bundle").mkdir()
-    (out / "bundle" / "weights").write_text("w")
-    (out / "bundle" / "bundle.json").write_text(json.dumps({"best_epoch": 2}))
-    sys.exit(1 if fails else 0)
-if given.verb == "graph":
-    (out / "graph.safetensors").write_text(f"graph {spec['side']} {spec['k']}")
-if given.verb == "score":
-    assert (pathlib.Path(spec["bundle_dir"]) / "weights").exists()
-    (out / "predictions.parquet").write_bytes(pathlib.Path(__file__).with_name("predictions.parquet").read_bytes())
-"""
-
-
-class Bench:
-    """A platform with the artifacts that an experiment reads, and a stand-in for its children."""
-
-    def __init__(self, platform: Platform, spec: DatasetSpec, folder: Path) -> None:
-        self.spec, self.folder, self.told = spec, folder, []
-        self.stand_in = folder / "python" / "ml"
-        self.stand_in.mkdir(parents=True)
-        (self.stand_in / "__main__.py").write_text(STAND_IN)
-        self.fail()
-        content = {"click": [1, 1, 0, 0], "conversion": [1, 0, 0, 0], "p_ctr": [0.9, 0.2, 0.3, 0.1]}
-        rest = {"p_cvr": [0.5, 0.4, 0.3, 0.2], "p_ctcvr": [0.4, 0.1, 0.1, 0.02], "value": [2.0, None, None, None]}
-        pq.write_table(pa.table({**content, **rest}), self.stand_in / "predictions.parquet")
-        self.platform = dataclasses.replace(platform, child_environment={"PYTHONPATH": str(self.stand_in.parent)})
-
-    def publish_inputs(self, receipts: dict[str, str]) -> None:
-        source = self.folder / "inputs"
-        source.mkdir()
-        for name in ("table.safetensors", "graph.safetensors", "vocabulary.json"):
-            (source / name).write_text(name)
-        publish, day = self.platform.artifacts.publish, AS_OF.isoformat()
-        embeddings = {"table.safetensors": source / "table.safetensors", "vocabulary/v": source / "vocabulary.json"}
-        publish(f"ctr_embeddings/{day}", embeddings, metadata={"identity": "e", "receipts": receipts})
-        for side in ("user", "item"):
-            graph = {"graph.safetensors": source / "graph.safetensors"}
-            publish(f"{side}_graph/{day}", graph, metadata={"embedding_id": "e"})
-
-    def fail(self, *models: str) -> None:
-        (self.stand_in / "failing").write_text(" ".join(models))
-
-    def run(self, **changes: Any) -> ExperimentOutcome:
-        request = {
-            "as_of": AS_OF, "out": self.folder / "out", "tables": ("a",), "models": ("mlp", "esmm"), "seeds": 2,
-            "budget": CoreBudget(cores=2),
-        }  # fmt: skip
-        return run_experiment(
-            self.platform, self.spec, ExperimentRequest.model_validate({**request, **changes}), tell=self.told.append
-        )
-
-    def calls(self) -> list[str]:
-        """What the stand-in was called with since the last question, sorted."""
-        file = self.stand_in / "calls"
-        lines = file.read_text().splitlines() if file.exists() else []
-        file.unlink(missing_ok=True)
-        return sorted(lines)
-
-
-@pytest.fixture
-def receipts(publish_day: Callable[..., Receipt]) -> dict[str, str]:
-    return {day.isoformat(): publish_day(day, content=day.isoformat().encode()).receipt_id for day in DAYS}
+from tests.assets.experiment_bench import AS_OF, DAYS, Bench, figure
 
 
 @pytest.fixture
@@ -110,18 +22,12 @@ def bench(
     platform: Platform,
     spec: DatasetSpec,
     tmp_path: Path,
-    receipts: dict[str, str],
+    publish_day: Callable[..., Receipt],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:
     # `python -m` looks in the working folder first, which is the repository.
     monkeypatch.chdir(tmp_path)
-    bench = Bench(platform, spec, tmp_path)
-    bench.publish_inputs(receipts)
-    return bench
-
-
-def figure(table: TableResult, label: str, metric: Any = "ctr_auc") -> Any:
-    return next(row for row in table.rows if row.label == label).entries[metric].mean
+    return Bench(platform, spec, tmp_path, publish_day)
 
 
 def test_cells_are_trained_scored_judged_and_not_run_again(bench: Bench):

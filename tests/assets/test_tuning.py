@@ -1,117 +1,20 @@
-"""Searches: trials of an as-of day in children (a stand-in for `python -m ml`), watched, resumed, refused."""
+"""Searches: trials of an as-of day in children (a stand-in for `python -m ml`), watched, failed, refused."""
 
 import csv
-import dataclasses
-import fcntl
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from assets.resources import DataRefused, Platform
-from assets.tuning import run_tuning, train_line
-from assets.tuning_trials import TuningRequest
+from assets.resources import Platform
+from assets.tuning import train_line
 from data_checks.receipts import Receipt
 from infra.artifacts import ArtifactMissing
 from ml.data.dataset import DatasetSpec
 from ml.experiments.scheduling import CoreBudget
-from ml.tuning.records import StudyRecord
 from ml.tuning.search_space import read_space
-
-AS_OF = date(2026, 1, 9)
-DAYS = [AS_OF - timedelta(days=age) for age in (3, 2, 1)]
-
-#: It writes epoch lines as the trainer does, each as good as the learning rate is high, and waits where it is told to.
-STAND_IN = """
-import argparse, json, os, pathlib, sys, time
-parser = argparse.ArgumentParser()
-parser.add_argument("verb"); parser.add_argument("--spec"); parser.add_argument("--out")
-given = parser.parse_args()
-here = pathlib.Path(__file__).parent
-spec, out = json.loads(pathlib.Path(given.spec).read_text()), pathlib.Path(given.out)
-out.mkdir(parents=True)
-plan = json.loads((here / "plan").read_text())
-number = int(out.parent.name)
-with (here / "calls").open("a") as file:
-    print(number, spec["learning_rate"], spec["model"]["embedding_size"], os.environ["OMP_NUM_THREADS"], file=file)
-checkpoint = pathlib.Path(spec["runtime"]["checkpoints"])
-checkpoint.mkdir(parents=True, exist_ok=True)
-(checkpoint / "kept").write_text(str(number))
-if number in plan["failing"]:
-    (out / "exit.json").write_text(json.dumps({"reason": "the loss is no number"}))
-    sys.exit(1)
-(out / "bundle").mkdir()
-for epoch in range(1, spec["epochs"] + 1):
-    value = 1.0 + spec["learning_rate"] - (0.5 if number in plan["bad"] else 0)
-    line = {"kind": "epoch", "epoch": epoch, "validation": {"score": value, "score_is": "auc_ctr + auc_ctcvr"}}
-    with (out / "metrics.jsonl").open("a") as file:
-        print(json.dumps(line), file=file)
-    if number in plan["bad"] and epoch == 2 or number in plan["waiting"]:
-        time.sleep(120)
-"""
-
-
-class Bench:
-    """A platform with the artifacts that a search reads, and a stand-in for its children."""
-
-    def __init__(self, platform: Platform, spec: DatasetSpec, folder: Path) -> None:
-        self.spec, self.folder, self.told = spec, folder, []
-        self.out = folder / "study"
-        self.stand_in = folder / "python" / "ml"
-        self.stand_in.mkdir(parents=True)
-        (self.stand_in / "__main__.py").write_text(STAND_IN)
-        self.plan()
-        self.platform = dataclasses.replace(platform, child_environment={"PYTHONPATH": str(self.stand_in.parent)})
-
-    def publish_inputs(self, receipts: dict[str, str]) -> None:
-        source = self.folder / "inputs"
-        source.mkdir()
-        for name in ("table.safetensors", "graph.safetensors", "vocabulary.json"):
-            (source / name).write_text(name)
-        publish, day = self.platform.artifacts.publish, AS_OF.isoformat()
-        embeddings = {"table.safetensors": source / "table.safetensors", "vocabulary/v": source / "vocabulary.json"}
-        publish(f"ctr_embeddings/{day}", embeddings, metadata={"identity": "e", "receipts": receipts})
-        for side in ("user", "item"):
-            graph = {"graph.safetensors": source / "graph.safetensors"}
-            publish(f"{side}_graph/{day}", graph, metadata={"embedding_id": "e"})
-
-    def plan(self, **numbers: list[int]) -> None:
-        """Trials by number that fail, fall behind after their second epoch, or never end."""
-        (self.stand_in / "plan").write_text(json.dumps({"failing": [], "bad": [], "waiting": [], **numbers}))
-
-    def request(self, **changes: Any) -> TuningRequest:
-        content = {"learning_rate": {"low": 1e-4, "high": 1e-2}, "embedding_size": [4, 8]}
-        values = {
-            "as_of": AS_OF,
-            "name": "s",
-            "out": self.out,
-            "training": {**self.spec.training.training_settings(), "epochs": 3},
-            "model": {"embedding_size": 5, **self.spec.training.model},
-            "given": {"epochs": 3},
-            "space": read_space(content, model="esmm"),
-            "trials": 3,
-            "budget": CoreBudget(cores=1),
-            **changes,
-        }
-        return TuningRequest.model_validate(values)
-
-    def run(self, **changes: Any) -> StudyRecord:
-        return run_tuning(self.platform, self.spec, self.request(**changes), tell=self.told.append)
-
-    def calls(self) -> list[list[str]]:
-        """What the stand-in was called with since the last question."""
-        file = self.stand_in / "calls"
-        lines = file.read_text().splitlines() if file.exists() else []
-        file.unlink(missing_ok=True)
-        return [line.split() for line in lines]
+from tests.assets.tuning_bench import AS_OF, DAYS, Bench
 
 
 @pytest.fixture
@@ -124,12 +27,7 @@ def bench(
 ) -> Bench:
     # `python -m` looks in the working folder first, which is the repository.
     monkeypatch.chdir(tmp_path)
-    bench = Bench(platform, spec, tmp_path)
-    # The as-of day itself has no receipt: nothing of it is read.
-    bench.publish_inputs(
-        {day.isoformat(): publish_day(day, content=day.isoformat().encode()).receipt_id for day in DAYS}
-    )
-    return bench
+    return Bench(platform, spec, tmp_path, publish_day)
 
 
 def test_trials_are_trained_on_the_window_and_the_study_is_gone_on_with(bench: Bench):
@@ -188,99 +86,9 @@ def test_settings_that_a_trial_cannot_have_fail_that_trial_alone(bench: Bench):
     assert len(bench.calls()) == record.count("complete")
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"seed": 1}, "seed is 1 and was 0"),
-        ({"objective": "auc_cvr"}, "objective is auc_cvr and was score"),
-        ({"space": read_space({"l2": [0.1]}, model="esmm")}, "space is"),
-    ],
-)
-def test_a_study_of_other_settings_is_refused(bench: Bench, changes: dict[str, Any], said: str):
-    bench.run(trials=1)
-    with pytest.raises(DataRefused, match=said):
-        bench.run(trials=2, **changes)
-
-
-def test_a_study_of_other_data_is_refused(bench: Bench, publish_day: Callable[..., Receipt]):
-    bench.run(trials=1)
-    receipts = {day.isoformat(): publish_day(day, content=b"restated", admitted=9).receipt_id for day in DAYS}
-    source = bench.folder / "inputs" / "again"
-    source.write_text("t")
-    embeddings = {"table.safetensors": source, "vocabulary/v": source}
-    bench.platform.artifacts.publish(
-        f"ctr_embeddings/{AS_OF.isoformat()}", embeddings, metadata={"identity": "e", "receipts": receipts}
-    )
-    with pytest.raises(DataRefused, match=r"data \(receipts, embeddings, graphs\) or the code is another"):
-        bench.run(trials=2)
-
-
-def test_two_searches_do_not_work_on_one_study(bench: Bench):
-    bench.out.mkdir()
-    with (bench.out / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataRefused, match="another search is at work"):
-            bench.run()
-    assert bench.calls() == []
-
-
 def test_without_embeddings_it_is_refused(bench: Bench):
     with pytest.raises(ArtifactMissing, match="materialize ctr_embeddings of 2026-01-08"):
         bench.run(as_of=DAYS[2])
-
-
-def test_a_killed_search_goes_on_with_the_trial_that_was_running(bench: Bench):
-    bench.plan(waiting=[2])
-    program = (
-        "import sys; from pathlib import Path; "
-        "from tests.assets.test_tuning import run_in_another_process; run_in_another_process(Path(sys.argv[1]))"
-    )
-    (bench.folder / "request.json").write_text(bench.request(trials=4).model_dump_json())
-    (bench.folder / "spec.json").write_text(bench.spec.model_dump_json(by_alias=True))
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(bench.folder)],
-        cwd=bench.folder,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (bench.out / "trials" / "0002" / "train" / "metrics.jsonl").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        # The first epoch of the third trial has been reported.
-        time.sleep(0.5)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    first = bench.calls()
-    bench.plan()
-    record = bench.run(trials=4)
-    again = bench.calls()
-    assert [trial.number for trial in record.trials] == [0, 1, 3, 4]
-    assert [call[0] for call in again] == ["3", "4"]
-    assert again[0][1:3] == first[2][1:3]
-    assert not list(bench.out.rglob("kept"))
-
-
-def run_in_another_process(folder: Path) -> None:
-    from infra.local_object_store import LocalObjectStore
-    from tests.assets.conftest import Tracking
-
-    tracking = Tracking(project="t", online=False, timeout_seconds=1, folder=folder / "tracking", environment={})
-    platform = Platform(
-        objects=LocalObjectStore(folder / "store"),
-        feed_root=folder / "feed",
-        cache_root=folder / "cache",
-        child_environment={"PYTHONPATH": str(folder / "python")},
-        threads=1,
-        device="cpu",
-        tracking=tracking,
-    )
-    spec = DatasetSpec.model_validate_json((folder / "spec.json").read_text())
-    request = TuningRequest.model_validate_json((folder / "request.json").read_text())
-    run_tuning(platform, spec, request, tell=lambda _: None)
 
 
 def test_the_best_trials_command_repeats_what_was_set(bench: Bench):

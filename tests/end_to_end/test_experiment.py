@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from assets.experiments import ExperimentRequest, run_experiment
+from assets.experiment_plan import ExperimentRequest
+from assets.experiments import run_experiment
 from ml.evaluation.measurement import Measured
 from ml.experiments.scheduling import CoreBudget
 from tests.end_to_end.conftest import DAYS, Home
