@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -96,6 +97,8 @@ def install(*, secrets: Sequence[str] = ()) -> None:
         root.addHandler(_handler(formatter, logging.WARNING))
         logging.captureWarnings(True)
         sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_in_thread
+        sys.unraisablehook = _log_unraisable
         command = logging.getLogger(COMMAND_LOGGER)
         command.setLevel(logging.INFO)
         command.propagate = False
@@ -149,7 +152,10 @@ def _message(record: logging.LogRecord) -> str:
         return str(facts["orig_message"])
     if isinstance(record.msg, dict):  # structlog's, before it is rendered
         return str(record.msg.get("event", record.msg))
-    return record.getMessage()
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # the caller's arguments do not fit: better said so than as text on the console
+        return f"{record.msg} {record.args}"
 
 
 def _worth_hiding(secrets: Iterable[str]) -> tuple[str, ...]:
@@ -178,3 +184,14 @@ def _handler(formatter: logging.Formatter, level: int) -> logging.Handler:
 def _log_uncaught(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
     words = f"{kind.__name__}: {fault}" if str(fault) else kind.__name__
     logging.getLogger(COMMAND_LOGGER).critical(words, exc_info=(kind, fault, trace))
+
+
+def _log_uncaught_in_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        _log_uncaught(ended.exc_type, ended.exc_value, ended.exc_traceback)
+
+
+def _log_unraisable(found: Any) -> None:
+    words = f"{found.err_msg or 'Exception ignored in'} {found.object!r}"
+    trace = (found.exc_type, found.exc_value, found.exc_traceback)
+    logging.getLogger(COMMAND_LOGGER).error(words, exc_info=trace)

@@ -8,8 +8,10 @@ from datetime import date
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from assets.resources import DataRefused
+from infra.structured_logs import installed
 from ml.data.dataset import DatasetSpec
 from ml.data.dataset_file import DatasetInvalid
 from ml.models.configs.catalog import model_names
@@ -21,6 +23,7 @@ from orchestration.definitions import build_definitions
 from orchestration.experiment_command import experiment
 from orchestration.history_command import history
 from orchestration.instance import open_instance, prepare_dagster_home
+from orchestration.log_settings import prepare_log
 from orchestration.model_arguments import form_values
 from orchestration.model_list import print_settings
 from orchestration.rollback_command import rollback
@@ -56,11 +59,17 @@ app.command()(serve)
 
 def main() -> None:
     """Entry point: settings and specs that are wrong end with one clear message, not with a traceback."""
+    prepare_log()
     try:
-        app()
+        # Where lines are JSON, what is said of wrong arguments is a line too.
+        code = app(standalone_mode=installed() is None)
+    except TyperException as error:
+        tell_fault(error.format_message() or "a command is missing: see postclick --help")
+        sys.exit(error.exit_code)
     except (SettingsInvalid, DatasetInvalid, DataRefused) as error:
         tell_fault(str(error))
         sys.exit(WRONG_ARGUMENTS)
+    sys.exit(code)
 
 
 @app.command()

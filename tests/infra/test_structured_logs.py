@@ -88,7 +88,7 @@ def test_structlog_s_records_give_their_event(lines: JsonLines):
 
 
 PROGRAM = f"""
-import logging, logging.config, sys, warnings
+import logging, logging.config, sys, threading, warnings
 import coloredlogs
 from infra.structured_logs import describe, hide_secrets, install
 logging.getLogger("old").addHandler(logging.StreamHandler())
@@ -107,7 +107,10 @@ logging.getLogger("dagster.code_server").info("configured anew")
 logging.getLogger("any").warning("library")
 logging.getLogger("any").info("not told")
 logging.getLogger("postclick").info("progress")
+logging.getLogger("any").warning("%d rows", "many")
 warnings.warn("careful")
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start(); thread.join()
 assert logging.makeLogRecord({{}}) is not None
 raise RuntimeError("last words {SECRET}")
 """
@@ -122,11 +125,13 @@ def test_every_line_of_a_process_is_json_whoever_made_its_logger():
     said = [line["message"] for line in found]
     assert SECRET not in done.stderr + done.stdout
     assert {line["dataset"] for line in found} == {"shop"}
-    told = [f"old {HIDDEN}", f"late {HIDDEN}", "library", "progress", "configured anew"]
+    told = [f"old {HIDDEN}", f"late {HIDDEN}", "library", "progress", "%d rows ('many',)", "configured anew"]
     assert [message for message in said if message in told] == told
     assert sum("careful" in message for message in said) == 1
     assert "not told" not in said
-    last = next(line for line in found if line["level"] == "CRITICAL")
+    in_thread, last = [line for line in found if line["level"] == "CRITICAL"]
+    assert in_thread["message"] == "ZeroDivisionError: division by zero"
+    assert "Traceback" in in_thread["error"]
     assert last["message"] == f"RuntimeError: last words {HIDDEN}"
     assert "Traceback" in last["error"]
 
