@@ -61,7 +61,7 @@ def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition
                 files,
                 metadata={"model_id": evaluation.challenger.model.model_id, "decision": evaluation.decision.decision},
             )
-            report = platform.artifacts.open(manifest.key).path(REPORT_FILE)
+            report = platform.address(f"{manifest.folder}/{REPORT_FILE}")
             rules = [rule.model_dump(mode="json") for rule in evaluation.decision.rules]
             mirror_evaluation(
                 platform,

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,7 +18,7 @@ def evaluation_numbers(evaluation: Any) -> dict[str, Any]:
 
 
 def evaluation_metadata(
-    evaluation: Any, *, report: Path, rules: list[dict[str, Any]], pictures: Iterable[Any]
+    evaluation: Any, *, report: str, rules: list[dict[str, Any]], pictures: Iterable[Any]
 ) -> dict[str, Any]:
     """Decision, rules, numbers and the report's pictures, as the asset's page shows them."""
     numbers = {name: value for name, value in evaluation_numbers(evaluation).items() if value is not None}
@@ -31,7 +30,7 @@ def evaluation_metadata(
         "decision": evaluation.decision.decision,
         "reasons": list(evaluation.decision.reasons),
         "rules": table,
-        "report": dg.MetadataValue.path(str(report)),
+        "report": dg.MetadataValue.path(report),
         "model_id": evaluation.challenger.model.model_id,
         "inputs_restated_since_training": list(evaluation.facts.stale_inputs),
         **numbers,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from assets.resources import DataRefused
 from infra.artifacts import ArtifactStore, Manifest
@@ -18,23 +19,19 @@ from infra.object_keys import ObjectStoreError
 
 
 class HeldLease:
-    """A lease held by this process, until another is found to have it: `is_lost` then stays true.
+    """A lease held by this process, until another is found to have taken it: `is_lost` then stays true.
 
-    taken_by: who has it then; None where that one has given it back already.
+    taken_by: who that is, as far as the store tells.
     """
 
-    def __init__(self, leases: Leases, lease: Lease, *, holders: str, log: Callable[[str], None]) -> None:
-        self._leases, self._lease, self._holders, self._log = leases, lease, holders, log
+    def __init__(self, leases: Leases, lease: Lease, *, log: Callable[[str], None]) -> None:
+        self._leases, self._lease, self._log = leases, lease, log
         self._lost, self._finished = threading.Event(), threading.Event()
         self.taken_by: str | None = None
 
     def is_lost(self) -> bool:
         """Whether another process has the lease: what this one does must not be kept."""
         return self._lost.is_set()
-
-    def is_same_run(self, holder: str) -> bool:
-        """Whether a holder is an attempt of the run that this process belongs to."""
-        return holder.startswith(self._holders)
 
     def confirm(self) -> None:
         """Ask the store whether the lease is held still: what has no stored version yet refuses no older token.
@@ -47,17 +44,24 @@ class HeldLease:
             self._lose(loss)
             raise
 
-    def publish(self, artifacts: ArtifactStore, key: str, files: Mapping[str, Path]) -> Manifest:
+    def publish(
+        self,
+        artifacts: ArtifactStore,
+        key: str,
+        files: Mapping[str, Path],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Manifest:
         """Publish an artifact with the lease's token. Raises LeaseLost where it was written under a higher one."""
-        facts = {"token": self._lease.token, "kept_by": self._lease.holder}
+        facts = {**(metadata or {}), "token": self._lease.token, "kept_by": self._lease.holder}
         try:
             return artifacts.publish(key, files, metadata=facts, replacing=self._refuse_newer)
         except LeaseLost as loss:
             self._lose(loss)
             raise
 
-    def renew_until_finished(self) -> None:
-        """Show that this process lives, until `finish`, or until the lease is found lost."""
+    def renew_until_finished(self, then: Callable[[], None] = lambda: None) -> None:
+        """Show that this process lives, and call `then` each time, until `finish`, or until the lease is found lost."""
         while not self._finished.wait(self._leases.renew_every):
             try:
                 self.confirm()
@@ -65,6 +69,7 @@ class HeldLease:
                 return
             except ObjectStoreError as fault:
                 self._log(f"the lease could not be renewed, and is tried again: {fault}")
+            then()
 
     def finish(self) -> None:
         """End `renew_until_finished`."""
@@ -84,6 +89,11 @@ class HeldLease:
         self._log(f"this process is stopped, as another goes on with its work: {loss}")
 
 
+def holders_of(run_id: str) -> str:
+    """How the names of a Dagster run's holders begin: each of its attempts is in a pod of its own."""
+    return f"run {run_id} on "
+
+
 @contextmanager
 def held_lease(leases: Leases, name: str, *, run_id: str | None, log: Callable[[str], None]) -> Iterator[HeldLease]:
     """The lease within the block, renewed by a thread. run_id: the Dagster run that works; None on the command line.
@@ -92,7 +102,7 @@ def held_lease(leases: Leases, name: str, *, run_id: str | None, log: Callable[[
     run: it is an attempt that was given up too early. Any other raises DataRefused: whoever waited for hours, perhaps
     with a GPU, would do nothing in the end.
     """
-    holders = f"process {uuid.uuid4().hex[:8]} on " if run_id is None else f"run {run_id} on "
+    holders = f"process {uuid.uuid4().hex[:8]} on " if run_id is None else holders_of(run_id)
     looks = count()
 
     def is_anothers() -> bool:
@@ -102,7 +112,7 @@ def held_lease(leases: Leases, name: str, *, run_id: str | None, log: Callable[[
     lease = leases.acquire(name, holder=holders + socket.gethostname(), needless=is_anothers, waiting=log)
     if lease is None:
         raise DataRefused(f"{leases.holder(name)} is at work on {name}: wait for it to end")
-    held = HeldLease(leases, lease, holders=holders, log=log)
+    held = HeldLease(leases, lease, log=log)
     renewing = threading.Thread(target=held.renew_until_finished, name="lease", daemon=True)
     renewing.start()
     try:

@@ -6,13 +6,14 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from assets.held_leases import HeldLease
 from assets.resources import Platform
-from infra.artifacts import ArtifactContested, Manifest
-from infra.leases import Lease, LeaseLost, Leases
+from infra.artifacts import ArtifactContested
+from infra.leases import LeaseLost, Leases
 from infra.object_keys import ObjectStoreError
 from ml.training.checkpoint_files import MANIFEST, CheckpointDamaged, CheckpointFiles
 
@@ -26,24 +27,23 @@ class KeptCheckpoints:
     the lease does end it: this process is then an orphan, `lost` turns true, and `taken_by` says who goes on.
     """
 
-    def __init__(
-        self, platform: Platform, identity: str, *, leases: Leases, lease: Lease, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, platform: Platform, identity: str, *, held: HeldLease, log: Callable[[str], None]) -> None:
         self._platform = platform
         self._key = checkpoints_key(identity)
         self._files = CheckpointFiles(platform.checkpoints, identity)
-        self._leases = leases
-        self._lease = lease
+        self._held = held
         self._log = log
         self._published: tuple[int, int] | None = None
-        self._lost = threading.Event()
-        self.taken_by: str | None = None
-        self._finished = threading.Event()
         self._writing = threading.Lock()
 
     def lost(self) -> bool:
         """Whether another process has taken the run over: what this one does must not be kept."""
-        return self._lost.is_set()
+        return self._held.is_lost()
+
+    @property
+    def taken_by(self) -> str | None:
+        """Who has taken it over; None where nobody has, or the store does not tell."""
+        return self._held.taken_by
 
     def restore(self) -> None:
         """Put the store's checkpoint where the trainer looks for it, unless the one there is as far; then claim it."""
@@ -70,43 +70,29 @@ class KeptCheckpoints:
             if found is None:
                 return
             content, tensors = found
-            facts = {"token": self._lease.token, "kept_by": self._lease.holder, "position": content["position"]}
             files = {MANIFEST: self._files.folder / MANIFEST, tensors.name: tensors}
             try:
-                self._platform.artifacts.publish(self._key, files, metadata=facts, replacing=self._refuse_newer)
+                position = {"position": content["position"]}
+                self._held.publish(self._platform.artifacts, self._key, files, metadata=position)
                 self._published = written
-            except LeaseLost as loss:
-                self._lose(loss)
+            except LeaseLost:
+                return  # `lost` says so from here on.
             except FileNotFoundError:
                 return  # The trainer has just replaced it: the next one is published in its place.
             except (ObjectStoreError, ArtifactContested, OSError) as fault:
                 self._log(f"the checkpoint could not be kept in the store, the training goes on: {fault}")
-
-    def watch(self) -> None:
-        """Renew the lease and publish what is new, until `finish`."""
-        while not self._finished.wait(self._leases.renew_every):
-            try:
-                self._leases.renew(self._lease)
-            except LeaseLost as loss:
-                self._lose(loss)
-                return
-            except ObjectStoreError as fault:
-                self._log(f"the lease could not be renewed, and is tried again: {fault}")
-            self.keep()
 
     def confirm(self) -> None:
         """Ask the store whether the lease is held still, so that `lost` tells of now and not of the last renewal.
 
         Raises ObjectStoreError where the store does not answer.
         """
-        try:
-            self._leases.renew(self._lease)
-        except LeaseLost as loss:
-            self._lose(loss)
+        with suppress(LeaseLost):
+            self._held.confirm()
 
     def finish(self) -> None:
-        """End `watch`."""
-        self._finished.set()
+        """End the renewals."""
+        self._held.finish()
 
     def remove(self) -> None:
         """The run has ended well and its result is stored: nothing of it is kept."""
@@ -129,20 +115,6 @@ class KeptCheckpoints:
         found = self._newest()
         return (-1, -1) if found is None else _position(found[0].get("position"))
 
-    def _refuse_newer(self, current: Manifest | None) -> None:
-        token: Any = None if current is None else current.metadata.get("token")
-        if token is not None and token > self._lease.token:
-            raise LeaseLost(
-                f"{self._key} was written under token {token}, this run holds token {self._lease.token}: another "
-                "process has taken it over",
-                holder=str(current.metadata.get("kept_by")) if current is not None else None,
-            )
-
-    def _lose(self, loss: LeaseLost) -> None:
-        self.taken_by = loss.holder
-        self._lost.set()
-        self._log(f"this run is stopped, as another goes on with it: {loss}")
-
 
 @contextmanager
 def kept_checkpoints(
@@ -164,9 +136,10 @@ def kept_checkpoints(
     if lease is None:
         yield None
         return
-    kept = KeptCheckpoints(platform, identity, leases=leases, lease=lease, log=log)
+    held = HeldLease(leases, lease, log=log)
+    kept = KeptCheckpoints(platform, identity, held=held, log=log)
     kept.restore()
-    watcher = threading.Thread(target=kept.watch, name="checkpoints", daemon=True)
+    watcher = threading.Thread(target=held.renew_until_finished, args=(kept.keep,), name="checkpoints", daemon=True)
     watcher.start()
     try:
         yield kept

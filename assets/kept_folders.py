@@ -10,10 +10,10 @@ from pathlib import Path
 
 from assets.cell_children import alone_in
 from assets.folder_layouts import PAGES, STATE, FolderLayout, Part, settled
-from assets.held_leases import HeldLease, held_lease
+from assets.held_leases import HeldLease, held_lease, holders_of
 from assets.kept_versions import UNFINISHED, KeptVersions
 from assets.resources import DataRefused, Platform
-from assets.stored_parts import StoredParts, store_address
+from assets.stored_parts import StoredParts
 from assets.training_children import ORPHANED
 from infra.artifacts import Manifest
 from infra.leases import LeaseLost, Leases
@@ -54,7 +54,7 @@ class KeptFolder(LocalFolder):
     ) -> None:
         self._platform, self._folder, self._layout = platform, folder, layout
         self._held, self._log = held, log
-        self._address = store_address(platform.objects.location, key)
+        self._address = platform.address(key)
         self._stored = StoredParts(platform, key, layout)
         self._versions = KeptVersions(folder, store=self._address)
         self._seen: dict[str, object] = {}
@@ -169,8 +169,8 @@ def kept_folder(
             except BaseException as fault:
                 if not held.is_lost():
                     raise
-                taken_by = held.taken_by or _last_to_claim(platform, key)
-                if held.is_same_run(taken_by):
+                taken_by = held.taken_by or "another process"
+                if run_id is not None and taken_by.startswith(holders_of(run_id)):
                     end_process(ORPHANED)
                 raise DataRefused(
                     f"{taken_by} has gone on with {key}, as this process had not been heard of; it was stopped"
@@ -182,13 +182,7 @@ def page_address(platform: Platform, folder: Path, *, key: str, name: str) -> st
     manifest = platform.artifacts.find(f"{key}/{PAGES}") if platform.folders_in_store else None
     if manifest is None:
         return str(folder / name)
-    return store_address(platform.objects.location, f"{manifest.folder}/{name}")
-
-
-def _last_to_claim(platform: Platform, key: str) -> str:
-    """Who has the state now, of those who have given the lease back."""
-    manifest = platform.artifacts.find(key)
-    return "another process" if manifest is None else str(manifest.metadata.get("kept_by"))
+    return platform.address(f"{manifest.folder}/{name}")
 
 
 def _looks(files: Mapping[str, Path]) -> dict[str, tuple[int, int, int]]:

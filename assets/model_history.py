@@ -34,10 +34,11 @@ _TRIES = 3
 
 
 class WrittenPage(NamedTuple):
-    """Where the page is on this machine, and the days on it, oldest first."""
+    """Where the page is on this machine, the days on it, oldest first, and where everybody finds it."""
 
     path: Path
     days: list[HistoryDay]
+    address: str
 
 
 def history_entry(platform: Platform, spec: DatasetSpec, *, warn: Callable[[str], None]) -> dg.MetadataValue[Any]:
@@ -49,7 +50,7 @@ def history_entry(platform: Platform, spec: DatasetSpec, *, warn: Callable[[str]
     from ml.report.history import HistoryTooLarge
 
     try:
-        return dg.MetadataValue.path(str(publish_history(platform, spec).path))
+        return dg.MetadataValue.path(publish_history(platform, spec).address)
     except (ObjectStoreError, OSError, ValueError, TemplateError, HistoryTooLarge) as fault:
         # ValueError is what pydantic, json and matplotlib raise on numbers that they cannot use.
         why = f"the page across days was not written: {type(fault).__name__}: {fault}"
@@ -98,7 +99,7 @@ def write_page(platform: Platform, spec: DatasetSpec, out: Path) -> WrittenPage:
     location = platform.objects.location
     address = Path(location).as_uri() if isinstance(platform.objects, LocalObjectStore) else location
     render_history(days, decisions, dataset=spec.name, out=out, store=address.rstrip("/"))
-    return WrittenPage(out, days)
+    return WrittenPage(out, days, str(out))
 
 
 def _publish(platform: Platform, spec: DatasetSpec) -> WrittenPage:
@@ -110,7 +111,8 @@ def _publish(platform: Platform, spec: DatasetSpec) -> WrittenPage:
         render_history(days, decisions, dataset=spec.name, out=files[PAGE_FILE])
         files[DATA_FILE].write_text(_as_json(days, decisions), encoding="utf-8")
         manifest = platform.artifacts.publish(NAME, files, metadata={"days": len(days), "decisions": len(decisions)})
-        return WrittenPage(platform.artifacts.open(manifest.key).path(PAGE_FILE), days)
+        path = platform.artifacts.open(manifest.key).path(PAGE_FILE)
+        return WrittenPage(path, days, platform.address(f"{manifest.folder}/{PAGE_FILE}"))
 
 
 def _as_json(days: Sequence[HistoryDay], decisions: Sequence[HistoryDecision]) -> str:

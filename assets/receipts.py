@@ -32,7 +32,7 @@ def quarantined_key(day: date) -> str:
 def quarantine_address(platform: Platform, receipt: Receipt) -> str | None:
     """Address of the day's quarantined rows in the store; None where no row was judged."""
     manifest = platform.artifacts.find(quarantined_key(receipt.day)) if receipt.rules else None
-    return f"{platform.objects.location}/{manifest.folder}/{ROWS_FILE}" if manifest else None
+    return platform.address(f"{manifest.folder}/{ROWS_FILE}") if manifest else None
 
 
 def read_receipt(platform: Platform, day: date) -> Receipt | None:

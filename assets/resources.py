@@ -75,6 +75,10 @@ class Platform:
     metrics_port: int | None = None
     feed: RawFeed | None = None
 
+    def address(self, key: str) -> str:
+        """What people reach an object of the store by: a path, or s3://…"""
+        return f"{self.objects.location.rstrip('/')}/{key}"
+
     @property
     def artifacts(self) -> ArtifactStore:
         """The artifacts of the chain."""

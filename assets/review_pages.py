@@ -36,7 +36,7 @@ def review_key(day: date) -> str:
 def review_address(platform: Platform, day: date) -> str | None:
     """Address of the day's review page in the store; None for a day that has none."""
     manifest = platform.artifacts.find(review_key(day))
-    return None if manifest is None else f"{platform.objects.location}/{manifest.folder}/{PAGE_FILE}"
+    return None if manifest is None else platform.address(f"{manifest.folder}/{PAGE_FILE}")
 
 
 def review_file(platform: Platform, day: date) -> Path | None:

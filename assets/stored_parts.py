@@ -27,7 +27,7 @@ class StoredParts:
     """
 
     def __init__(self, platform: Platform, key: str, layout: FolderLayout) -> None:
-        self._objects, self._artifacts = platform.objects, platform.artifacts
+        self._objects, self._artifacts, self._address = platform.objects, platform.artifacts, platform.address
         self._key, self._layout = key, layout
 
     def key_of(self, part: Part) -> str:
@@ -84,14 +84,9 @@ class StoredParts:
 
     def _remedy(self, key: str) -> str:
         return (
-            f"remove all that lies below {store_address(self._objects.location, key)}/ and run this again, which makes "
+            f"remove all that lies below {self._address(key)}/ and run this again, which makes "
             "again what it needs of it"
         )
-
-
-def store_address(location: str, key: str) -> str:
-    """What people reach an object by; a bucket's location ends with a slash, a folder's does not."""
-    return f"{location.rstrip('/')}/{key}"
 
 
 def _at_once(ask: Callable[[Part], _Answer], parts: Iterable[Part]) -> dict[Part, _Answer]:

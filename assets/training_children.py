@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.held_leases import holders_of
 from assets.kept_checkpoints import kept_checkpoints
 from assets.resources import Platform
 from assets.training_runs import run_child
@@ -52,7 +53,7 @@ def trained(
         with _served(platform, train, labels, folder=folder, log=log):
             out = run_child(platform, "train", train, folder=folder, log=log)
         return publish(out), True
-    this_run = f"run {run_id} on "
+    this_run = holders_of(run_id)
     holder = this_run + socket.gethostname()
 
     def is_done() -> bool:

@@ -18,7 +18,8 @@ PREFIX = "leases/"
 
 
 class LeaseLost(ObjectStoreError):
-    """Another holder, named where it is known, has the lease now: nothing that the lease guards may be written."""
+    """Another holder, named where it is known, has the lease now or had it since: nothing that the lease guards may be
+    written."""
 
     def __init__(self, message: str, *, holder: str | None = None) -> None:
         super().__init__(message)
@@ -27,13 +28,14 @@ class LeaseLost(ObjectStoreError):
 
 class LeaseRecord(BaseModel):
     """The stored object. `token` grows by one with each holder; `renewals` changes while the holder lives; a record
-    without a holder has been given back."""
+    without a holder has been given back, by `given_back_by`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: int = Field(ge=1)
     holder: str | None
     renewals: int = Field(default=0, ge=0)
+    given_back_by: str | None = None
 
     def encoded(self) -> bytes:
         """As stored."""
@@ -122,9 +124,8 @@ class Leases:
         give back."""
         try:
             record, etag = self._of(lease)
-            self._objects.replace_bytes(
-                _key(lease.name), record.model_copy(update={"holder": None}).encoded(), etag=etag
-            )
+            given_back = record.model_copy(update={"holder": None, "given_back_by": record.holder})
+            self._objects.replace_bytes(_key(lease.name), given_back.encoded(), etag=etag)
         except (LeaseLost, ObjectChanged, ObjectMissing):
             return
 
@@ -140,7 +141,7 @@ class Leases:
             raise LeaseLost(
                 f"{lease.holder} held {lease.name} by token {lease.token}, and {found} holds it now in "
                 f"{self._objects.location}: this process must not write what the lease guards",
-                holder=None if record is None else record.holder,
+                holder=None if record is None else record.holder or record.given_back_by,
             )
         return record, etag
 

@@ -159,6 +159,29 @@ def test_an_orphan_of_the_same_run_ends_without_a_word(bench: Any, monkeypatch: 
     assert ended == [ORPHANED]
 
 
+def test_an_orphan_of_a_run_whose_later_attempt_has_ended_ends_without_a_word(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+):
+    def ended_meanwhile(*_: Any, **__: Any) -> Path:
+        later = Leases(bench.objects, seconds=0.0, sleep=lambda _: None)
+        lease = later.acquire(f"training/{'i' * 64}", holder="run r1 on another-node")
+        assert lease is not None
+        later.release(lease)
+        return Path("never read")
+
+    class Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        assert code == ORPHANED
+        raise Ended
+
+    monkeypatch.setattr(training_children, "run_child", ended_meanwhile)
+    with pytest.raises(Ended):
+        bench.train(in_store=True, end_process=end)
+    assert list(bench.objects.list_keys("models/")) == []
+
+
 def test_a_training_that_fails_gives_its_lease_back(bench: Any, monkeypatch: pytest.MonkeyPatch):
     def broken(*_: Any, **__: Any) -> Any:
         raise OSError("disk full")

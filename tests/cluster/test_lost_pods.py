@@ -80,7 +80,7 @@ def test_a_gpu_node_stands_still_and_comes_back(before_training: Any, told: Call
     cluster.kubelet.thaw(orphan)
     check_whole(cluster, run_id)
     cluster.runs.until(lambda: not cluster.kubelet.is_alive(orphan), seconds=120, what="the orphan to end")
-    assert "this run is stopped, as another goes on with it" in cluster.kubelet.log(orphan)
+    assert "this process is stopped, as another goes on with its work" in cluster.kubelet.log(orphan)
     check_model(cluster.platform)
     assert weights(cluster.platform) == expected_weights(cluster)
     told(

@@ -80,6 +80,16 @@ def test_a_paused_holder_finds_out_that_it_lost(store, clock):
     leases(store, clock).renew(newer)
 
 
+def test_a_paused_holder_is_told_of_one_who_has_finished_meanwhile(store, clock):
+    paused, other = leases(store, clock), leases(store, clock)
+    held = taken(paused.acquire("m", holder="paused"))
+    other.release(taken(other.acquire("m", holder="b")))
+    with pytest.raises(LeaseLost, match=r"nobody \(token 2\) holds it now") as loss:
+        paused.renew(held)
+    assert loss.value.holder == "b"
+    assert taken(leases(store, clock).acquire("m", holder="c")).token == 3
+
+
 def test_the_same_holder_takes_its_lease_again_without_waiting_and_with_a_new_token(store, clock):
     taken(leases(store, clock).acquire("m", holder="pod-1"))
     assert taken(leases(store, clock).acquire("m", holder="pod-1")).token == 2
