@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 #: A pod lost or a disk briefly full is worth one more try; refused data is not (`final_refusals`).
 INFRASTRUCTURE_RETRIES = 1
+
+
+class UnlessEnded(dg.RetryPolicy):
+    """Retries what fails, but not a step that was told to end.
+
+    dagster 1.13 retries an interrupted step as it does a failed one. In a pod of its own that is right: the pod goes,
+    and the retry is another one. In the process that people look at, Ctrl-C or SIGTERM would be followed by the same
+    training, gone on with ten seconds later.
+    """
+
+    def calculate_delay(self, attempt_num: int) -> Any:
+        """Seconds until the retry; asked by dagster while it handles what ended the step, which goes on if it was a
+        request to end."""
+        ending = sys.exception()
+        if isinstance(ending, KeyboardInterrupt | DagsterExecutionInterruptedError):
+            raise ending
+        return super().calculate_delay(attempt_num)
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,8 @@ class StepPods:
     @property
     def retry_policy(self) -> dg.RetryPolicy:
         """Of steps that may be begun again: what they had finished is found, or resumed."""
-        return dg.RetryPolicy(max_retries=self.retries, delay=10)
+        made = dg.RetryPolicy if self.other else UnlessEnded
+        return made(max_retries=self.retries, delay=10)
 
     @property
     def data_retry_policy(self) -> dg.RetryPolicy | None:

@@ -111,6 +111,8 @@ def run(
         day_rows = [summarize_day(platform, day) for day in data_days]
         model_rows = []
         for day in model_days:
+            if outcomes[-1].was_told_to_end:
+                break
             outcome = run_models(definitions, instance, as_of=day, form=form, tell=tell)
             outcomes.append(outcome)
             model_rows.append(_model_row(platform, day, outcome, model))

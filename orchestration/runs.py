@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from assets.child_endings import CAUSE
 from infra.structured_logs import installed
@@ -22,11 +23,13 @@ _QUIET_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended: `refusal` is a final refusal of data in words, `fault` any other failure."""
+    """How a run ended: `refusal` is a final refusal of data in words, `fault` any other failure; `was_told_to_end` by
+    whoever sent Ctrl-C or SIGTERM, who wants no other run in its place."""
 
     run_id: str
     refusal: str | None = None
     fault: str | None = None
+    was_told_to_end: bool = False
 
 
 def run_data(
@@ -116,6 +119,11 @@ def _progress_line(entry: EventLogEntry) -> str | None:
     return None
 
 
+#: Ctrl-C and SIGTERM, as Dagster passes them on.
+_REQUESTS_TO_END = (KeyboardInterrupt.__name__, DagsterExecutionInterruptedError.__name__)
+_GOES_ON = "run the same again: what is done is found, and a training goes on from its checkpoint"
+
+
 def _explain(run_id: str, result: dg.ExecuteInProcessResult) -> RunOutcome:
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
@@ -126,5 +134,8 @@ def _explain(run_id: str, result: dg.ExecuteInProcessResult) -> RunOutcome:
             if said is not None:
                 return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {said.description}")
             error = data.error.cause or data.error if data.error else None
+            if error is not None and error.cls_name in _REQUESTS_TO_END:
+                fault = f"{event.step_key} was told to end; {_GOES_ON}"
+                return RunOutcome(run_id=run_id, fault=fault, was_told_to_end=True)
             return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {error.message if error else 'failed'}")
     return RunOutcome(run_id=run_id, fault=f"run {run_id} failed; its events are in the UI")
