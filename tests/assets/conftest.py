@@ -84,6 +84,24 @@ def platform(tmp_path: Path, make_platform: Callable[[Path], Platform]) -> Platf
 
 
 @pytest.fixture
+def make_bench(
+    platform: Platform,
+    spec: DatasetSpec,
+    tmp_path: Path,
+    publish_day: Callable[..., Receipt],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[type[Any]], Any]:
+    """make_bench(Bench): experiments or searches on published days, whose children are stand-ins."""
+
+    def make(kind: type[Any]) -> Any:
+        # `python -m` looks in the working folder first, which is the repository.
+        monkeypatch.chdir(tmp_path)
+        return kind(platform, spec, tmp_path, publish_day)
+
+    return make
+
+
+@pytest.fixture
 def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], ObjectStore]:
     """shared_store(machine): one and the same store as a machine of this name sees it, with downloads of its own.
 

@@ -3,14 +3,12 @@
 import fcntl
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from assets.resources import DataRefused, Platform
+from assets.resources import DataRefused
 from data_checks.receipts import Receipt
 from infra.artifacts import ArtifactMissing
-from ml.data.dataset import DatasetSpec
 from ml.evaluation.measurement import Measured, NotMeasurable
 from ml.experiments.cells import RUNS
 from ml.experiments.scheduling import CoreBudget
@@ -18,16 +16,8 @@ from tests.assets.experiment_bench import AS_OF, DAYS, Bench, figure
 
 
 @pytest.fixture
-def bench(
-    platform: Platform,
-    spec: DatasetSpec,
-    tmp_path: Path,
-    publish_day: Callable[..., Receipt],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
-    # `python -m` looks in the working folder first, which is the repository.
-    monkeypatch.chdir(tmp_path)
-    return Bench(platform, spec, tmp_path, publish_day)
+def bench(make_bench: Callable[[type[Bench]], Bench]) -> Bench:
+    return make_bench(Bench)
 
 
 def test_cells_are_trained_scored_judged_and_not_run_again(bench: Bench):

@@ -3,15 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assets.resources import DataRefused, Platform
-from data_checks.receipts import Receipt
 from infra.leases import LeaseRecord
-from ml.data.dataset import DatasetSpec
 from ml.evaluation.measurement import Measured
 from ml.experiments.scheduling import CoreBudget
 from tests.assets.experiment_bench import Bench, figure
@@ -28,16 +25,8 @@ def platform(machine: Machine) -> Platform:
 
 
 @pytest.fixture
-def bench(
-    platform: Platform,
-    spec: DatasetSpec,
-    tmp_path: Path,
-    publish_day: Callable[..., Receipt],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
-    # `python -m` looks in the working folder first, which is the repository.
-    monkeypatch.chdir(tmp_path)
-    return Bench(platform, spec, tmp_path, publish_day)
+def bench(make_bench: Callable[[type[Bench]], Bench]) -> Bench:
+    return make_bench(Bench)
 
 
 @ON_BOTH

@@ -3,31 +3,19 @@
 import csv
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from assets.resources import Platform
 from assets.tuning import train_line
-from data_checks.receipts import Receipt
 from infra.artifacts import ArtifactMissing
-from ml.data.dataset import DatasetSpec
 from ml.experiments.scheduling import CoreBudget
 from ml.tuning.search_space import read_space
 from tests.assets.tuning_bench import AS_OF, DAYS, Bench
 
 
 @pytest.fixture
-def bench(
-    platform: Platform,
-    spec: DatasetSpec,
-    tmp_path: Path,
-    publish_day: Callable[..., Receipt],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
-    # `python -m` looks in the working folder first, which is the repository.
-    monkeypatch.chdir(tmp_path)
-    return Bench(platform, spec, tmp_path, publish_day)
+def bench(make_bench: Callable[[type[Bench]], Bench]) -> Bench:
+    return make_bench(Bench)
 
 
 def test_trials_are_trained_on_the_window_and_the_study_is_gone_on_with(bench: Bench):

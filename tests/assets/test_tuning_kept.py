@@ -2,15 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from assets.resources import DataRefused, Platform
 from assets.tuning import study_page
-from data_checks.receipts import Receipt
 from infra.leases import LeaseRecord
-from ml.data.dataset import DatasetSpec
 from ml.tuning.records import JOURNAL_FILE
 from tests.assets.kept_work import ON_BOTH, Listener
 from tests.assets.tuning_bench import Bench
@@ -26,16 +23,8 @@ def platform(machine: Machine) -> Platform:
 
 
 @pytest.fixture
-def bench(
-    platform: Platform,
-    spec: DatasetSpec,
-    tmp_path: Path,
-    publish_day: Callable[..., Receipt],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
-    # `python -m` looks in the working folder first, which is the repository.
-    monkeypatch.chdir(tmp_path)
-    return Bench(platform, spec, tmp_path, publish_day)
+def bench(make_bench: Callable[[type[Bench]], Bench]) -> Bench:
+    return make_bench(Bench)
 
 
 @ON_BOTH

@@ -13,24 +13,15 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from assets.resources import DataRefused, Platform
+from assets.resources import DataRefused
 from data_checks.receipts import Receipt
-from ml.data.dataset import DatasetSpec
 from ml.tuning.search_space import read_space
 from tests.assets.tuning_bench import AS_OF, DAYS, Bench
 
 
 @pytest.fixture
-def bench(
-    platform: Platform,
-    spec: DatasetSpec,
-    tmp_path: Path,
-    publish_day: Callable[..., Receipt],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
-    # `python -m` looks in the working folder first, which is the repository.
-    monkeypatch.chdir(tmp_path)
-    return Bench(platform, spec, tmp_path, publish_day)
+def bench(make_bench: Callable[[type[Bench]], Bench]) -> Bench:
+    return make_bench(Bench)
 
 
 @pytest.mark.parametrize(
