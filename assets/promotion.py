@@ -1,6 +1,7 @@
 """The asset `promoted_model`: carries out the gate's decision on the champion pointer; it decides nothing itself."""
 
-from datetime import date
+import textwrap
+from datetime import UTC, date
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,8 @@ from infra.registry import BackwardPromotion, Champion, StaleComparison
 from ml.data.dataset import DatasetSpec
 
 NAME = "promoted_model"
+#: Of decisions as the asset's page shows them; `history_page` has them whole.
+_SHOWN_DECISIONS, _SHOWN_ID, _SHOWN_REASON = 50, 12, 90
 
 
 def build(spec: DatasetSpec, pods: StepPods = LOCAL) -> list[dg.AssetsDefinition]:
@@ -99,11 +102,21 @@ def _carry_out(platform: Platform, as_of: date, *, who: str) -> tuple[Champion |
 
 
 def _history(platform: Platform) -> dg.TableMetadataValue:
-    columns = ("at", "kind", "model_id", "as_of", "who", "reason")
+    """The newest decisions, a line or two each: a cell that holds a long text makes its row taller than the window."""
     records = [
-        dg.TableRecord({name: str(getattr(entry, name)) for name in columns})
-        for entry in reversed(platform.registry.history()[-50:])
+        dg.TableRecord(
+            {
+                "at": f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M}",
+                "kind": entry.kind,
+                "as_of": entry.as_of.isoformat(),
+                "model": entry.model_id[:_SHOWN_ID],
+                "who": entry.who,
+                "reason": textwrap.shorten(entry.reason, _SHOWN_REASON, placeholder=" …"),
+            }
+        )
+        for entry in reversed(platform.registry.history()[-_SHOWN_DECISIONS:])
     ]
+    names = ("at", "kind", "as_of", "model", "who", "reason")
     return dg.TableMetadataValue(
-        records=records, schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in columns])
+        records=records, schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in names])
     )

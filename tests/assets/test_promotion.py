@@ -108,7 +108,9 @@ def test_any_other_decision_is_recorded_and_leaves_the_champion(
     [shown] = result.asset_materializations_for_node("promoted_model")
     assert shown.metadata["decision"].value == decision
     assert shown.metadata["champion"].value == "first"
-    assert [record.data["kind"] for record in shown.metadata["history"].value.records] == [decision, "promoted"]
+    records = [record.data for record in shown.metadata["history"].value.records]
+    assert [(record["kind"], record["model"]) for record in records] == [(decision, "second"), ("promoted", "first")]
+    assert {record["reason"] for record in records} == {"because it is so"}
 
 
 def test_a_comparison_with_a_champion_of_yesterday_is_a_final_failure(platform: Platform, promote: Callable[..., Any]):
