@@ -41,6 +41,12 @@ class Store:
                     place = {"Bucket": BUCKET, "Key": found["Key"]}
                     client.copy_object(Bucket=BUCKET, Key=f"{target}/tiny/{rest}", CopySource=place)
 
+    def upload(self, root: Path, prefix: str) -> None:
+        """The files below `root`, as objects below the prefix."""
+        client = self._client()
+        for path in (path for path in root.rglob("*") if path.is_file()):
+            client.upload_file(str(path), BUCKET, f"{prefix}/{path.relative_to(root).as_posix()}")
+
     def platform(self, prefix: str, home: Path) -> Platform:
         """The platform that reads what the pods stored below the prefix."""
         overrides = {
