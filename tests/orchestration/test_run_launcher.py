@@ -101,3 +101,24 @@ def test_a_run_that_has_ended_or_not_begun_is_dagsters_own_affair(bench: Bench, 
 
 def test_a_job_that_is_gone_is_dagsters_to_judge(bench: Bench):
     assert bench.look()[0] == WorkerStatus.UNKNOWN
+
+
+def test_while_the_server_is_away_nothing_is_judged(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    bench.has({"phase": "Running"}, status=V1JobStatus(active=1))
+    answers = bench.cluster.read_namespaced_job_status
+    left = [0]
+
+    def away(*arguments: Any, **named: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError("connection refused")
+        return answers(*arguments, **named)
+
+    monkeypatch.setattr(bench.cluster, "read_namespaced_job_status", away)
+    # At once, and between two questions.
+    for answered in (0, 1):
+        left[0] = answered
+        with pytest.raises(OSError, match="connection refused"):
+            bench.look()
+    left[0] = 2
+    assert bench.look()[0] == WorkerStatus.RUNNING
