@@ -14,6 +14,10 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 INFRASTRUCTURE_RETRIES = 1
 
 
+#: Ctrl-C and SIGTERM, as Dagster raises them in a step.
+REQUESTS_TO_END = (KeyboardInterrupt, DagsterExecutionInterruptedError)
+
+
 class UnlessEnded(dg.RetryPolicy):
     """Retries what fails, but not a step that was told to end.
 
@@ -26,7 +30,7 @@ class UnlessEnded(dg.RetryPolicy):
         """Seconds until the retry; asked by dagster while it handles what ended the step, which goes on if it was a
         request to end."""
         ending = sys.exception()
-        if isinstance(ending, KeyboardInterrupt | DagsterExecutionInterruptedError):
+        if isinstance(ending, REQUESTS_TO_END):
             raise ending
         return super().calculate_delay(attempt_num)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from assets.child_endings import CAUSE
+from assets.step_pods import REQUESTS_TO_END
 from infra.structured_logs import installed
 from orchestration.abandoned import end_abandoned, holding
 from orchestration.jobs import BACKFILL_DATA, BACKFILL_MODELS
@@ -119,8 +119,6 @@ def _progress_line(entry: EventLogEntry) -> str | None:
     return None
 
 
-#: Ctrl-C and SIGTERM, as Dagster passes them on.
-_REQUESTS_TO_END = (KeyboardInterrupt.__name__, DagsterExecutionInterruptedError.__name__)
 _GOES_ON = "run the same again: what is done is found, and a training goes on from its checkpoint"
 
 
@@ -134,7 +132,7 @@ def _explain(run_id: str, result: dg.ExecuteInProcessResult) -> RunOutcome:
             if said is not None:
                 return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {said.description}")
             error = data.error.cause or data.error if data.error else None
-            if error is not None and error.cls_name in _REQUESTS_TO_END:
+            if error is not None and error.cls_name in [request.__name__ for request in REQUESTS_TO_END]:
                 fault = f"{event.step_key} was told to end; {_GOES_ON}"
                 return RunOutcome(run_id=run_id, fault=fault, was_told_to_end=True)
             return RunOutcome(run_id=run_id, fault=f"{event.step_key}: {error.message if error else 'failed'}")
