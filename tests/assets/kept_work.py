@@ -11,6 +11,7 @@ from assets.folder_layouts import FolderLayout
 from assets.kept_folders import LocalFolder, kept_folder
 from assets.resources import Platform
 from infra.leases import Leases
+from tests.infra.slept_clock import SleptClock
 
 #: The same on a folder and on S3, where it may matter: each client of S3 takes its time to begin.
 ON_BOTH = pytest.mark.parametrize("shared_store", ["local", "s3"], indirect=True)
@@ -57,20 +58,6 @@ class Mortal:
         return counted
 
 
-class Clock:
-    """Time that passes only when somebody sleeps; `on_sleep` is what others do meanwhile."""
-
-    def __init__(self) -> None:
-        self.now, self.on_sleep = 0.0, lambda: None
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.on_sleep()
-
-
 class Listener(list[str]):
     """Lines told, each shown to a listener."""
 
@@ -89,7 +76,7 @@ class Worker:
     def __init__(self, platform: Platform, *, run_id: str | None = None) -> None:
         self.platform, self.run_id = platform, run_id
         self.folder = platform.cache_root / "out"
-        self.clock, self.told, self.ended = Clock(), [], None
+        self.clock, self.told, self.ended = SleptClock(), [], None
 
     def dying(self, dies_at: int | None, operations: tuple[str, ...] = WRITES) -> "Worker":
         """The same machine with a process that dies at its so manyeth operation."""

@@ -13,21 +13,9 @@ from infra.leases import Lease, Leases
 from infra.local_object_store import LocalObjectStore
 from infra.object_keys import ObjectStoreError
 from ml.training.checkpoint_files import CheckpointFiles
+from tests.infra.slept_clock import SleptClock
 
 RUN = "r" * 64
-
-
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Machine:
@@ -35,7 +23,7 @@ class Machine:
 
     def __init__(self, platform: Platform, folder: Path) -> None:
         self.platform = dataclasses.replace(platform, cache_root=folder)
-        self.clock, self.told = Clock(), []
+        self.clock, self.told = SleptClock(), []
         self.leases = Leases(platform.objects, seconds=60, clock=self.clock, sleep=self.clock.sleep)
 
     def trains(self, epoch: int, step: int, text: str = "weights") -> None:

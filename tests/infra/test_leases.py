@@ -10,20 +10,7 @@ from hypothesis import strategies as st
 from infra.leases import Lease, LeaseLost, Leases
 from infra.local_object_store import LocalObjectStore
 from infra.object_keys import ObjectStoreError
-
-
-class Clock:
-    """Time that passes only when somebody sleeps; `on_sleep` is what others do meanwhile."""
-
-    def __init__(self) -> None:
-        self.now, self.on_sleep = 0.0, lambda: None
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.on_sleep()
+from tests.infra.slept_clock import SleptClock
 
 
 @pytest.fixture
@@ -32,11 +19,11 @@ def store(tmp_path: Path) -> LocalObjectStore:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> SleptClock:
+    return SleptClock()
 
 
-def leases(store: LocalObjectStore, clock: Clock) -> Leases:
+def leases(store: LocalObjectStore, clock: SleptClock) -> Leases:
     return Leases(store, seconds=60, clock=clock, sleep=clock.sleep)
 
 
@@ -110,7 +97,7 @@ def test_what_is_no_lease_is_refused_by_name(store, clock):
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(events=st.lists(st.tuples(st.sampled_from(["acquire", "renew", "release", "pause"]), st.integers(0, 2))))
 def test_whatever_happens_only_the_newest_token_can_renew(tmp_path_factory, events):
-    store, clock = LocalObjectStore(tmp_path_factory.mktemp("s")), Clock()
+    store, clock = LocalObjectStore(tmp_path_factory.mktemp("s")), SleptClock()
     ours = leases(store, clock)
     held: dict[int, Lease] = {}
     newest = 0
